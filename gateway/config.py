@@ -53,13 +53,20 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """``[store]``: where grants, sessions and counters live."""
+    """``[store]``: where grants, sessions and counters live.
+
+    ``timeout`` bounds each of connecting, waiting for a connection, and one command.
+    ``ca_file``, ``cert_file`` and ``key_file`` are for the ``rediss`` schemes.
+    """
 
     url: str = "embedded"
     data_dir: Path = Path("gateway-data")
     key_prefix: str = "gateway"
     timeout: float = 0.5
     connections: int = 100
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +219,7 @@ class Settings:
 
     issuer: str
     secret_keys: tuple[bytes, ...] = field(repr=False)
+    allow_insecure_issuer: bool = False
     server: Server = Server()
     upstream: Upstream = field(default_factory=Upstream)
     store: Store = Store()

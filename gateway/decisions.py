@@ -1,0 +1,105 @@
+"""May this request go on? One decision for every way of running the gateway.
+
+A decision is a value: :class:`Allowed`, with the token if there was one, or :class:`Denied`,
+with what the client is told and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.bearer import MalformedBearer, bearer_token, challenge
+from gateway.grants import Grants
+from gateway.paths import RefusedPath
+from gateway.routes import Routes
+from gateway.token_store import AccessToken
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The request goes on; ``token`` is ``None`` on a public route."""
+
+    token: AccessToken | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The request ends here, with ``status`` and RFC 6750's ``error`` (§3.1) if there is one.
+
+    ``why`` is a stable name for the audit log; ``token`` is the valid token that was not
+    enough, if that is the reason.
+    """
+
+    status: int
+    error: str | None
+    description: str
+    why: str
+    scope: str = ""
+    token: AccessToken | None = None
+
+    def challenge(self, realm: str) -> str | None:
+        """Return the WWW-Authenticate value, ``None`` where a token would change nothing."""
+        if self.why.startswith("path_"):
+            return None
+        return challenge(realm, self.error, self.description, self.scope)
+
+
+NO_CREDENTIALS = Denied(401, None, "An access token is required.", "no_credentials")
+MALFORMED_HEADER = Denied(
+    400, "invalid_request", "The Authorization header is malformed.", "malformed_bearer"
+)
+INVALID_TOKEN = Denied(
+    401, "invalid_token", "The access token is invalid, expired or revoked.", "invalid_token"
+)
+
+
+def refused_path(why: str) -> Denied:
+    """The path has no single meaning, or one that no honest client sends."""
+    return Denied(400, "invalid_request", "The path is not acceptable.", f"path_{why}")
+
+
+def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
+    """RFC 6750 §3.1: the token is good, its scope is not enough."""
+    return Denied(
+        403,
+        "insufficient_scope",
+        "The access token lacks a scope that is needed here.",
+        "insufficient_scope",
+        " ".join(scopes),
+        token,
+    )
+
+
+class Decisions:
+    """The decision core: route, then bearer, then scope."""
+
+    def __init__(self, routes: Routes, grants: Grants) -> None:
+        self._routes = routes
+        self._grants = grants
+
+    def decide(
+        self, method: str, readings: Sequence[str], authorization: str | None
+    ) -> Allowed | Denied:
+        """Decide about a request: its method, its path's readings, its Authorization header.
+
+        One round trip to the store at most. Raises StoreUnavailable.
+        """
+        try:
+            needed = self._routes.requirement(method, readings)
+        except RefusedPath as refused:
+            return refused_path(refused.why)
+        if needed.public:
+            return Allowed(None)
+        try:
+            presented = bearer_token(authorization)
+        except MalformedBearer:
+            return MALFORMED_HEADER
+        if presented is None:
+            return NO_CREDENTIALS
+        token = self._grants.access_token(presented)
+        if token is None:
+            return INVALID_TOKEN
+        if needed.scopes and not token.scopes.issuperset(needed.scopes):
+            return insufficient_scope(token, needed.scopes)
+        return Allowed(token)

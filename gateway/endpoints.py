@@ -1,0 +1,334 @@
+"""The protocol's endpoints: authorize, token, revoke, introspect. HTTP in, HTTP out.
+
+What is right and wrong is decided in :mod:`gateway.authorization`, for the request that the
+browser brings, and in :mod:`gateway.grants`, for the ones that the client sends itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+from werkzeug.wrappers import Response
+
+from gateway.answers import json_answer, page_answer, redirect_answer
+from gateway.attempts import FailureLimit
+from gateway.audit import Audit
+from gateway.authorization import (
+    AuthorizationRequest,
+    NotRedirectable,
+    RedirectedError,
+    authorization_request,
+    authorization_response,
+)
+from gateway.browser import Browsers
+from gateway.client_authentication import authenticated_client, presented_client
+from gateway.clients import Clients, RegisteredClient
+from gateway.config import Settings
+from gateway.errors import OAuthError, invalid_client, invalid_request
+from gateway.grants import Grants
+from gateway.own_request import OwnRequest
+from gateway.pages import Pages
+from gateway.parameters import (
+    CONSENT,
+    INTROSPECT,
+    REVOKE,
+    TOKEN,
+    Parameters,
+    Rule,
+    not_repeated,
+    required,
+    well_formed,
+)
+from gateway.redirect_uris import redirect_target
+from gateway.session_store import ConsentStore
+from gateway.sign_in import ResourceOwner
+from gateway.token_store import Refusal
+
+
+class AuthorizationEndpoint:
+    """RFC 6749 §3.1: the browser comes with a client's request and leaves with the answer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pages: Pages,
+        browsers: Browsers,
+        consents: ConsentStore,
+        grants: Grants,
+        clients: Clients,
+        audit: Audit,
+    ) -> None:
+        self._settings = settings
+        self._pages = pages
+        self._browsers = browsers
+        self._consents = consents
+        self._grants = grants
+        self._clients = clients
+        self._audit = audit
+
+    def __call__(self, request: OwnRequest) -> Response:
+        """Answer GET with the confirmation page (or what comes first), POST with its result."""
+        after_post = request.method == "POST"
+        status = 303 if after_post else 302
+        try:
+            pairs = request.form_pairs() if after_post else request.query_pairs()
+            asked = authorization_request(pairs, self._clients, self._settings.provider)
+        except RedirectedError as fault:
+            return self._error_redirect(request, fault, status)
+        except OAuthError as fault:
+            return self._error_page(request, fault)
+        owner = self._browsers.who(request)
+        if owner is None:
+            return self._to_sign_in(request, asked, status)
+        if after_post:
+            return self._answered(request, asked, owner, pairs)
+        why = self._needs_no_consent(asked, owner)
+        if why is not None:
+            return self._code(request, asked, owner, why, status)
+        return self._confirmation(request, asked, owner)
+
+    def _to_sign_in(
+        self, request: OwnRequest, asked: AuthorizationRequest, status: int
+    ) -> Response:
+        query = urlencode(asked.parameters)
+        url = self._browsers.sign_in_url(f"{request.path}?{query}")
+        if url is not None:
+            return redirect_answer(url, status)
+        self._record(request, asked, "refused", why="not_signed_in")
+        page = self._pages.error(
+            title="You are not signed in",
+            message="This site signs you in before you come here, and it has not done so.",
+            detail="access_denied",
+        )
+        return page_answer(page, 403)
+
+    def _needs_no_consent(self, asked: AuthorizationRequest, owner: ResourceOwner) -> str | None:
+        """Say why nobody need be asked: told so by the operator, or asked before."""
+        if asked.client.skip_consent:
+            return "skip_consent"
+        if self._settings.provider.consent == "never":
+            return "never"
+        if self._settings.provider.consent == "always":
+            return None
+        granted = self._consents.granted(owner.name, asked.client.client_id)
+        return "remembered" if granted is not None and granted.issuperset(asked.scopes) else None
+
+    def _confirmation(
+        self, request: OwnRequest, asked: AuthorizationRequest, owner: ResourceOwner
+    ) -> Response:
+        session_id, is_new = self._browsers.with_session(request)
+        uri = urlsplit(asked.destination.redirect_uri)
+        target = f"{request.path}?{urlencode(asked.parameters)}"
+        page = self._pages.consent(
+            action=request.path,
+            csrf_token=self._browsers.form_token(
+                session_id, "consent", *_consent_context(asked, owner)
+            ),
+            parameters=tuple(asked.parameters.items()),
+            client_name=asked.client.name,
+            client_id=asked.client.client_id,
+            user_name=owner.full_name or owner.name,
+            user_detail=owner.email or (owner.name if owner.full_name else ""),
+            scopes=[(name, self._settings.scopes.get(name, "")) for name in asked.scopes],
+            redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
+            sign_out_url=self._sign_out_url(target),
+            form_targets=[redirect_target(asked.destination.redirect_uri)],
+        )
+        response = page_answer(page)
+        if is_new:
+            self._browsers.give_cookie(response, session_id)
+        return response
+
+    def _sign_out_url(self, target: str) -> str:
+        if self._settings.sign_in.method != "password":
+            return ""
+        return f"{self._settings.endpoints.sign_out[0]}?{urlencode({'next': target})}"
+
+    def _answered(
+        self,
+        request: OwnRequest,
+        asked: AuthorizationRequest,
+        owner: ResourceOwner,
+        pairs: list[tuple[str, str]],
+    ) -> Response:
+        try:
+            answer = well_formed(not_repeated(pairs, CONSENT), CONSENT)
+            decision = required(answer, "decision")
+        except OAuthError as fault:
+            return self._error_page(request, fault)
+        if not self._browsers.is_form_token(
+            request, answer.get("csrf_token"), "consent", *_consent_context(asked, owner)
+        ):
+            self._record(request, asked, "refused", user=owner.name, why="csrf")
+            page = self._pages.error(
+                title="Please start again",
+                message="This confirmation was not shown to you by this site, or your session"
+                " has ended. Nothing was allowed. Go back to the application and start again.",
+            )
+            return page_answer(page, 403)
+        if decision == "deny":
+            self._record(request, asked, "refused", user=owner.name, why="denied_by_user")
+            return self._redirect(asked, [("error", "access_denied")], 303)
+        if self._settings.provider.consent == "remember":
+            self._consents.remember(owner.name, asked.client.client_id, asked.scopes)
+        return self._code(request, asked, owner, "allowed_by_user", 303)
+
+    def _code(
+        self,
+        request: OwnRequest,
+        asked: AuthorizationRequest,
+        owner: ResourceOwner,
+        why: str,
+        status: int,
+    ) -> Response:
+        code, grant = self._grants.authorize(asked, owner.name)
+        self._record(request, asked, "allowed", user=owner.name, grant_id=grant.grant_id, why=why)
+        return self._redirect(asked, [("code", code.text)], status)
+
+    def _redirect(
+        self, asked: AuthorizationRequest, answer: list[tuple[str, str]], status: int
+    ) -> Response:
+        location = authorization_response(asked.destination, self._settings.issuer, answer)
+        return redirect_answer(location, status)
+
+    def _error_redirect(self, request: OwnRequest, fault: RedirectedError, status: int) -> Response:
+        self._audit.record(
+            "authorize",
+            outcome="refused",
+            error=fault.error,
+            why=fault.why,
+            client_id=fault.client_id,
+            address=request.address,
+        )
+        answer = [("error", fault.error), ("error_description", fault.description)]
+        location = authorization_response(fault.destination, self._settings.issuer, answer)
+        return redirect_answer(location, status)
+
+    def _error_page(self, request: OwnRequest, fault: OAuthError) -> Response:
+        self._audit.record(
+            "authorize",
+            outcome="refused",
+            error=fault.error,
+            why=fault.why,
+            address=request.address,
+        )
+        title = (
+            "This link does not work"
+            if isinstance(fault, NotRedirectable)
+            else "This request does not work"
+        )
+        page = self._pages.error(title=title, message=fault.description, detail=fault.error)
+        return page_answer(page, 400)
+
+    def _record(
+        self, request: OwnRequest, asked: AuthorizationRequest, outcome: str, **members: str
+    ) -> None:
+        self._audit.record(
+            "authorize",
+            outcome=outcome,
+            client_id=asked.client.client_id,
+            scope=" ".join(asked.scopes),
+            address=request.address,
+            **members,
+        )
+
+
+def _consent_context(asked: AuthorizationRequest, owner: ResourceOwner) -> list[str]:
+    context = [owner.name]
+    for name in sorted(asked.parameters):
+        context += (name, asked.parameters[name])
+    return context
+
+
+class ClientEndpoints:
+    """The endpoints that clients call themselves: token, revocation, introspection."""
+
+    def __init__(
+        self, grants: Grants, clients: Clients, failures: FailureLimit, audit: Audit
+    ) -> None:
+        self._grants = grants
+        self._clients = clients
+        self._failures = failures
+        self._audit = audit
+
+    def token(self, request: OwnRequest) -> Response:
+        """RFC 6749 §3.2: exchange a code, a refresh token, or a client's own credentials."""
+        parameters = _form(request, TOKEN)
+        registered = self._authenticated(request, parameters)
+        client_id = registered.client.client_id
+        try:
+            answer = self._grants.exchange(registered, parameters)
+        except OAuthError as fault:
+            fault.client_id = client_id
+            raise
+        self._audit.record(
+            "token",
+            outcome="allowed",
+            grant_type=parameters["grant_type"],
+            client_id=client_id,
+            user=answer.grant.user,
+            grant_id=answer.grant.grant_id,
+            scope=answer.scope,
+            address=request.address,
+        )
+        return json_answer(answer.members())
+
+    def revoke(self, request: OwnRequest) -> Response:
+        """RFC 7009 §2. Also for a caller that sends the token and nothing else, as Frappe's do.
+
+        A token that is unknown, or another client's, is answered as if it had been revoked
+        (§2.2); the audit log knows better.
+        """
+        parameters = _form(request, REVOKE)
+        token = required(parameters, "token")
+        presented = presented_client(request.authorization, parameters)
+        registered = (
+            authenticated_client(presented, self._clients, self._failures, request.address)
+            if presented is not None
+            else None
+        )
+        done = self._grants.revoke(token, registered.client if registered else None)
+        refused = isinstance(done, Refusal)
+        self._audit.record(
+            "revoke",
+            outcome="refused" if refused else "allowed",
+            why=done.value if isinstance(done, Refusal) else None,
+            client_id=registered.client.client_id if registered else None,
+            user=None if isinstance(done, Refusal) else done.user,
+            grant_id=None if isinstance(done, Refusal) else done.grant_id,
+            address=request.address,
+        )
+        return json_answer({"message": "success"})
+
+    def introspect(self, request: OwnRequest) -> Response:
+        """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""
+        parameters = _form(request, INTROSPECT)
+        registered = self._authenticated(request, parameters)
+        if registered.client.secret_sha256 is None:
+            # §2.1: or anyone who knows a client_id could try tokens here.
+            raise invalid_client("public_client")
+        answer = self._grants.introspection(required(parameters, "token"), registered.client)
+        self._audit.record(
+            "introspect",
+            outcome="allowed",
+            active=bool(answer["active"]),
+            client_id=registered.client.client_id,
+            address=request.address,
+        )
+        return json_answer(answer)
+
+    def _authenticated(self, request: OwnRequest, parameters: Parameters) -> RegisteredClient:
+        presented = presented_client(request.authorization, parameters)
+        return authenticated_client(presented, self._clients, self._failures, request.address)
+
+
+def _form(request: OwnRequest, rules: Mapping[str, Rule]) -> Parameters:
+    """Return the parameters of a client's own request, each by its rule.
+
+    RFC 6749 §3.2 and §2.3.1: they come in the body; none of them may be in the URI.
+    """
+    if any(name in rules for name, _ in request.query_pairs()):
+        raise invalid_request("Parameters belong in the body.", why="parameters_in_query")
+    return well_formed(not_repeated(request.form_pairs(), rules), rules)

@@ -1,0 +1,279 @@
+"""The life of a grant: a code is given, redeemed, refreshed, asked about, and taken back.
+
+Which client is asking has been settled before (:mod:`gateway.client_authentication`); here is
+what it may have. Every change is one script of :mod:`gateway.token_store`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.authorization import AuthorizationRequest
+from gateway.clients import Clients, RegisteredClient, is_public
+from gateway.config import Client, Settings
+from gateway.errors import OAuthError, invalid_grant, invalid_scope
+from gateway.parameters import Parameters, required, scope_names
+from gateway.pkce import s256_challenge
+from gateway.token_store import (
+    AccessToken,
+    CodeBinding,
+    Grant,
+    Issued,
+    RefreshCandidate,
+    Refusal,
+    TokenStore,
+)
+from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """A successful token response (RFC 6749 §5.1), and the grant it came from."""
+
+    access_token: str
+    expires_in: int
+    scope: str
+    refresh_token: str | None
+    grant: Grant
+
+    def members(self) -> dict[str, str | int]:
+        """Return the members of the JSON object."""
+        answer: dict[str, str | int] = {
+            "access_token": self.access_token,
+            "token_type": "Bearer",
+            "expires_in": self.expires_in,
+        }
+        if self.refresh_token is not None:
+            answer["refresh_token"] = self.refresh_token
+        return answer | {"scope": self.scope}
+
+
+class Grants:
+    """Issues, exchanges, checks and ends grants. Everything raises StoreUnavailable."""
+
+    def __init__(
+        self, store: TokenStore, keys: TokenKeys, clients: Clients, settings: Settings
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._clients = clients
+        self._users = (
+            {user.name for user in settings.sign_in.users if not user.disabled}
+            if settings.sign_in.method == "password"
+            else None
+        )
+        self._exchanges: Mapping[str, Callable[[RegisteredClient, Parameters], TokenResponse]] = {
+            "authorization_code": self._redeem_code,
+            "refresh_token": self._refresh,
+            "client_credentials": self._client_credentials,
+        }
+
+    def authorize(self, request: AuthorizationRequest, user: str) -> tuple[Token, Grant]:
+        """Return the code for what ``user`` allowed (RFC 6749 §4.1.2)."""
+        grant = Grant(
+            new_grant_id(),
+            request.client.client_id,
+            user,
+            " ".join(request.scopes),
+            request.registered.registered,
+        )
+        code = self._keys.newest.random(Kind.CODE, grant.grant_id)
+        binding = CodeBinding(
+            request.destination.redirect_uri,
+            request.destination.redirect_uri_sent,
+            request.code_challenge or "",
+        )
+        self._store.open_grant(grant, code, binding)
+        return code, grant
+
+    def exchange(self, registered: RegisteredClient, parameters: Parameters) -> TokenResponse:
+        """Answer a token request of a client whose identity is settled (RFC 6749 §3.2).
+
+        Raises OAuthError with one of the errors of §5.2.
+        """
+        grant_type = required(parameters, "grant_type")
+        exchange = self._exchanges.get(grant_type)
+        if exchange is None:
+            raise OAuthError(
+                "unsupported_grant_type", "The grant_type is not supported.", why="grant_type"
+            )
+        if grant_type not in registered.client.grant_types:
+            raise OAuthError(
+                "unauthorized_client",
+                "The application may not use this grant_type.",
+                why="grant_type",
+            )
+        return exchange(registered, parameters)
+
+    def _redeem_code(self, registered: RegisteredClient, parameters: Parameters) -> TokenResponse:
+        """RFC 6749 §4.1.3, RFC 7636 §4.6."""
+        code = self._keys.read(Kind.CODE, required(parameters, "code"))
+        if code is None:
+            raise invalid_grant("unknown")
+        client = registered.client
+        key = self._keys.newest
+        access = key.derived(Kind.ACCESS, code)
+        refresh = following = None
+        if "refresh_token" in client.grant_types:
+            refresh = key.derived(Kind.REFRESH, code)
+            following = key.derived(Kind.REFRESH, refresh)
+        verifier = parameters.get("code_verifier")
+        issued = self._store.redeem_code(
+            code,
+            client_id=client.client_id,
+            redirect_uri=parameters.get("redirect_uri", ""),
+            code_challenge=s256_challenge(verifier) if verifier else "",
+            request_id=secrets.token_urlsafe(12),
+            access=access,
+            refresh=refresh,
+            following=following,
+        )
+        return self._answer(issued, access, refresh)
+
+    def _refresh(self, registered: RegisteredClient, parameters: Parameters) -> TokenResponse:
+        """RFC 6749 §6, RFC 9700 §4.14.2. A ``redirect_uri``, as Frappe's clients send, is moot."""
+        presented = self._keys.read(Kind.REFRESH, required(parameters, "refresh_token"))
+        if presented is None:
+            raise invalid_grant("unknown")
+        scope = " ".join(scope_names(parameters.get("scope", "")))
+        candidates = []
+        for key in self._keys.all:
+            refresh = key.derived(Kind.REFRESH, presented)
+            candidates.append(
+                RefreshCandidate(
+                    access=key.derived(Kind.ACCESS, presented, scope),
+                    refresh=refresh,
+                    following=key.derived(Kind.REFRESH, refresh),
+                )
+            )
+        issued = self._store.rotate_refresh(
+            presented,
+            client_id=registered.client.client_id,
+            scope=scope,
+            candidates=candidates,
+        )
+        given = candidates[issued.candidate if isinstance(issued, Issued) else 0]
+        return self._answer(issued, given.access, given.refresh)
+
+    def _client_credentials(
+        self, registered: RegisteredClient, parameters: Parameters
+    ) -> TokenResponse:
+        """RFC 6749 §4.4: confidential clients only, and no refresh token (§4.4.3)."""
+        client = registered.client
+        if is_public(client):
+            raise OAuthError(
+                "unauthorized_client", "The application has no credentials.", why="public_client"
+            )
+        scopes = scope_names(parameters.get("scope", "")) or client.scopes
+        if not set(scopes) <= set(client.scopes):
+            raise invalid_scope("scope")
+        grant = Grant(
+            new_grant_id(), client.client_id, None, " ".join(scopes), registered.registered
+        )
+        access = self._keys.newest.random(Kind.ACCESS, grant.grant_id)
+        return self._answer(self._store.issue_access(grant, access), access, None)
+
+    def _answer(
+        self, issued: Issued | Refusal, access: Token, refresh: Token | None
+    ) -> TokenResponse:
+        if issued is Refusal.SCOPE:
+            raise invalid_scope("scope")
+        if isinstance(issued, Refusal):
+            raise invalid_grant(issued.value)
+        if not self._may_still_act(issued.grant):
+            self._store.end_grant(issued.grant.grant_id)
+            raise invalid_grant("user_or_client_removed")
+        return TokenResponse(
+            access.text,
+            issued.expires_in,
+            issued.scope,
+            refresh.text if refresh else None,
+            issued.grant,
+        )
+
+    def access_token(self, text: str) -> AccessToken | None:
+        """Return what a bearer token allows, or ``None`` if it is not a valid one.
+
+        One round trip to the store; none for what this gateway never issued.
+        """
+        token = self._keys.read(Kind.ACCESS, text)
+        if token is None:
+            return None
+        access = self._store.access_token(token)
+        return access if access is not None and self._may_still_act(access) else None
+
+    def _may_still_act(self, party: AccessToken | Grant) -> bool:
+        # Who is taken out of the configuration file loses access at once.
+        if party.registered == "file" and not self._clients.in_file(party.client_id):
+            return False
+        return party.user is None or self._users is None or party.user in self._users
+
+    def revoke(self, text: str, client: Client | None) -> Refusal | Grant:
+        """Take a token back (RFC 7009 §2.1): a refresh token with all that came of it.
+
+        ``client`` is ``None`` when the caller did not say who it is: then holding the token is
+        proof enough, since all that can be done with it here is to end it.
+        """
+        client_id = client.client_id if client else ""
+        for kind in (Kind.REFRESH, Kind.ACCESS):
+            token = self._keys.read(kind, text)
+            if token is not None:
+                return self._store.revoke(token, client_id, whole_grant=kind is Kind.REFRESH)
+        return Refusal.UNKNOWN
+
+    def introspection(self, text: str, client: Client) -> dict[str, str | int | bool]:
+        """Return the members of an introspection response (RFC 7662 §2.2).
+
+        A client learns of its own tokens, unless it is registered to ask about any.
+        """
+        inactive: dict[str, str | int | bool] = {"active": False}
+        access = self.access_token(text)
+        if access is not None:
+            if access.client_id != client.client_id and not client.introspect_any:
+                return inactive
+            return _introspected(access) | {"token_type": "Bearer", "exp": access.expires_at}
+        refresh = self._keys.read(Kind.REFRESH, text)
+        grant = self._store.is_current_refresh(refresh) if refresh else None
+        if grant is None or not self._may_still_act(grant):
+            return inactive
+        if grant.client_id != client.client_id and not client.introspect_any:
+            return inactive
+        return _introspected(grant) | {"token_type": "refresh_token"}
+
+    def of_user(self, user: str) -> list[Grant]:
+        """Return the user's grants that have given tokens, the newest first."""
+        live = (grant for grant in self._store.grants_of_user(user) if grant.redeemed)
+        return sorted(live, key=lambda grant: grant.since, reverse=True)
+
+    def end(self, grant: Grant) -> None:
+        """End a grant with all its tokens."""
+        self._store.end_grant(grant.grant_id)
+
+    def end_all(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
+        """End the grants of a user, of a client, or of a user with a client; return them."""
+        if user is not None:
+            found = [
+                grant
+                for grant in self._store.grants_of_user(user)
+                if client_id in {None, grant.client_id}
+            ]
+        elif client_id is not None:
+            found = list(self._store.grants_of_client(client_id))
+        else:
+            raise ValueError("say whose grants to end")
+        for grant in found:
+            self._store.end_grant(grant.grant_id)
+        return found
+
+
+def _introspected(party: AccessToken | Grant) -> dict[str, str | int | bool]:
+    members: dict[str, str | int | bool] = {
+        "active": True,
+        "scope": party.scope,
+        "client_id": party.client_id,
+    }
+    if party.user is not None:
+        members |= {"username": party.user, "sub": party.user}
+    return members

@@ -1,0 +1,28 @@
+"""Is the gateway alive, and can it decide? Two questions, each with its own status code."""
+
+from __future__ import annotations
+
+from werkzeug.wrappers import Response
+
+from gateway.answers import json_answer
+from gateway.own_request import OwnRequest
+from gateway.redis_link import RedisLink, StoreUnavailable
+
+
+class Health:
+    """Answers orchestrators: ``/live`` (restart me?) and ``/ready`` (send me requests?)."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+
+    def live(self, request: OwnRequest) -> Response:
+        """200: this process answers."""
+        return json_answer({"live": True})
+
+    def ready(self, request: OwnRequest) -> Response:
+        """200 while the store answers; 503 while it does not."""
+        try:
+            self._link.command("PING")
+        except StoreUnavailable:
+            return json_answer({"live": True, "ready": False, "store": "unavailable"}, 503)
+        return json_answer({"live": True, "ready": True, "store": "ok"})

@@ -1,0 +1,9 @@
+#!lua
+-- The user allowed it: keep the grant, with its code, until the code is redeemed or expires.
+-- KEYS  1 grant
+-- ARGV  1 the grant (JSON)   2 lifetime of the code (ms)
+-- Returns 'ok'. Safe to repeat: the same call writes the same grant.
+local grant = cjson.decode(ARGV[1])
+grant.since = tonumber(redis.call('TIME')[1])
+redis.call('SET', KEYS[1], cjson.encode(grant), 'PX', ARGV[2])
+return 'ok'

@@ -1,0 +1,43 @@
+#!lua
+-- Consume an authorization code and store what it gives, in one step (RFC 6749 §4.1.3, §10.5).
+-- KEYS  1 grant   2 access token
+-- ARGV  1 client_id   2 code (digest)   3 redirect_uri, '' if none was sent
+--       4 code challenge of the verifier, '' if none was sent   5 id of this request
+--       6 access token lifetime (ms)   7 idle lifetime (ms)   8 absolute lifetime (ms)
+--       9 refresh token (digest), '' for none   10 its successor (digest)
+-- Returns {'ok', grant (JSON), access token's remaining ms}, or {why not, grant (JSON)}.
+-- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
+-- Safe to repeat: the request that redeemed the code gets the same answer again.
+local stored = redis.call('GET', KEYS[1])
+if not stored then return {'unknown', ''} end
+local grant = cjson.decode(stored)
+if grant.code ~= ARGV[2] then return {'unknown', ''} end
+if grant.client ~= ARGV[1] then return {'client', stored} end
+local default_redirect_uri = ARGV[3] == '' and not grant.redirect_uri_sent
+if grant.redirect_uri ~= ARGV[3] and not default_redirect_uri then return {'redirect_uri', stored} end
+if grant.challenge ~= ARGV[4] then return {'code_verifier', stored} end
+
+if grant.redeemed == ARGV[5] then
+  return {'ok', stored, redis.call('PTTL', KEYS[2])}
+elseif grant.redeemed then
+  redis.call('DEL', KEYS[1])
+  return {'replayed', stored}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local access_ms = math.min(tonumber(ARGV[6]), tonumber(ARGV[8]))
+grant.redeemed = ARGV[5]
+grant.used = tonumber(time[1])
+grant.ends = now + tonumber(ARGV[8])
+local idle_ms = access_ms
+if ARGV[9] ~= '' then
+  grant.refresh = ARGV[9]
+  grant.next = ARGV[10]
+  idle_ms = math.max(access_ms, math.min(tonumber(ARGV[7]), tonumber(ARGV[8])))
+end
+local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
+stored = cjson.encode(grant)
+redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
+redis.call('SET', KEYS[2], ends_at .. ' ' .. grant.scope, 'PX', access_ms)
+return {'ok', stored, access_ms}

@@ -1,0 +1,69 @@
+#!lua
+-- Exchange a refresh token for its successor and an access token (RFC 6749 §6, RFC 9700 §4.14).
+-- KEYS  1 grant   2.. access token under each of the gateway's keys, newest first
+-- ARGV  1 client_id   2 refresh token (digest)   3 scope, '' for the grant's own
+--       4 access token lifetime (ms)   5 idle lifetime (ms)   6 grace (ms)
+--       then under each key, newest first: successor (digest), the successor's own (digest)
+-- Returns {'ok', grant (JSON), access token's remaining ms, scope, which key (1 is the newest)},
+-- or {why not, grant (JSON)}.
+-- The caller has proved that the token is genuine. So one that is neither current nor within
+-- its grace was used before, and its reuse ends the grant.
+-- Safe to repeat: what was rotated in the grace time gives the same successor again.
+local stored = redis.call('GET', KEYS[1])
+if not stored then return {'unknown', ''} end
+local grant = cjson.decode(stored)
+if grant.client ~= ARGV[1] then return {'client', stored} end
+if not grant.refresh then return {'unknown', stored} end
+
+local scope = ARGV[3]
+if scope == '' then
+  scope = grant.scope
+else
+  local granted = ' ' .. grant.scope .. ' '
+  for name in string.gmatch(scope, '%S+') do
+    if not string.find(granted, ' ' .. name .. ' ', 1, true) then return {'scope', stored} end
+  end
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local left = grant.ends - now
+if left <= 0 then return {'unknown', stored} end
+local rotated = {}
+local within_grace = false
+for _, entry in ipairs(grant.rotated or {}) do
+  if now - entry[2] < tonumber(ARGV[6]) then
+    rotated[#rotated + 1] = entry
+    if entry[1] == ARGV[2] then within_grace = true end
+  end
+end
+
+local key = 1
+if within_grace then
+  -- The keys may have been changed since: find the one whose successor was given.
+  local known = {[grant.refresh] = true}
+  for _, entry in ipairs(rotated) do known[entry[1]] = true end
+  for candidate = 1, #KEYS - 1 do
+    if known[ARGV[5 + 2 * candidate]] then key = candidate end
+  end
+elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
+  -- Only who was given 'next' knows it: the store was set back behind that answer, and the
+  -- current token is one that was exchanged as well.
+  rotated[#rotated + 1] = {grant.refresh, now}
+  if ARGV[2] == grant.next then rotated[#rotated + 1] = {grant.next, now} end
+  grant.rotated = rotated
+  grant.refresh = ARGV[7]
+  grant.next = ARGV[8]
+else
+  redis.call('DEL', KEYS[1])
+  return {'reused', stored}
+end
+
+grant.used = tonumber(time[1])
+stored = cjson.encode(grant)
+local access_ms = math.min(tonumber(ARGV[4]), left)
+local idle_ms = math.max(access_ms, math.min(tonumber(ARGV[5]), left))
+redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
+local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
+redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
+return {'ok', stored, redis.call('PTTL', KEYS[1 + key]), scope, key}

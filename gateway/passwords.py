@@ -1,0 +1,69 @@
+"""Passwords of the users in the configuration file: scrypt, by werkzeug.security.
+
+Hashing takes tens of milliseconds of one core. It runs in a few native threads, also under
+gevent, so that sign-ins never stall the requests that are being forwarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Protocol
+
+from werkzeug.security import check_password_hash, generate_password_hash
+
+_THREADS = 2
+
+#: Longer passwords are refused before they are hashed.
+LONGEST_PASSWORD = 1024
+
+
+class _Pool(Protocol):
+    def __call__(self, check: Callable[[], bool]) -> bool: ...
+
+
+def hash_password(password: str) -> str:
+    """Return the hash to put into the configuration file, ``scrypt:…``."""
+    return generate_password_hash(password, method="scrypt")
+
+
+def password_matches(password_hash: str | None, password: str) -> bool:
+    """Compare a password with a stored hash.
+
+    With ``None``, for a user that is unknown, it takes as long and the answer is no.
+    """
+    if len(password) > LONGEST_PASSWORD:
+        return False
+    compared = _nobodys_hash() if password_hash is None else password_hash
+    matches = _native_threads()(lambda: check_password_hash(compared, password))
+    return matches and password_hash is not None
+
+
+@cache
+def _nobodys_hash() -> str:
+    return hash_password("nobody")
+
+
+@cache
+def _native_threads() -> _Pool:
+    gevent_pool = _gevent_pool()
+    if gevent_pool is not None:
+        return gevent_pool
+    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="password")
+    return lambda check: executor.submit(check).result()
+
+
+def _gevent_pool() -> _Pool | None:
+    # Under gevent a ThreadPoolExecutor is made of greenlets, and hashing in one would stop
+    # every other; its hub has a pool of real threads.
+    try:
+        from gevent import get_hub, monkey  # noqa: PLC0415 - an extra, and only then
+    except ImportError:
+        return None
+    if not monkey.is_module_patched("threading"):
+        return None
+    from gevent.threadpool import ThreadPool  # noqa: PLC0415 - the same
+
+    pool = ThreadPool(_THREADS, hub=get_hub())
+    return lambda check: bool(pool.apply(check))

@@ -1,0 +1,353 @@
+"""Grants, codes and tokens in Redis: every change one atomic step in one hash slot.
+
+Two kinds of key hold everything about a grant, under its id as hash tag::
+
+    gateway:{<grant id>}                 the grant, JSON; while it exists its tokens can live
+    gateway:{<grant id>}:<token digest>  one access token: when it expires, and its scope
+
+So validation is one MGET, and ending a grant is one DEL. Lifetimes are the keys' own: the
+clock is Redis's, and gateways need not agree about the time. ``docs/storage.md`` shows every
+key. Tokens appear as SHA-256 alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from time import monotonic
+from typing import Any
+
+from gateway.config import Tokens
+from gateway.redis_link import RedisLink, script
+from gateway.tokens import Token
+
+# How long a grant's last use may be out of date (s), and of how many grants one process
+# remembers having noted it.
+_TOUCH_SECONDS = 60.0
+_TOUCHES_REMEMBERED = 20_000
+
+
+class Refusal(Enum):
+    """Why a code or token was refused. For the audit log; clients get RFC 6749's error."""
+
+    UNKNOWN = "unknown"
+    CLIENT = "client"
+    REDIRECT_URI = "redirect_uri"
+    CODE_VERIFIER = "code_verifier"
+    SCOPE = "scope"
+    REPLAYED = "replayed"
+    REUSED = "reused"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a user allowed a client, or a client its own; times are seconds since the epoch.
+
+    ``registered`` tells where the client was registered: ``file`` or ``store``. A grant is
+    ``redeemed`` once it has given tokens; before, all there is of it is a code.
+    """
+
+    grant_id: str
+    client_id: str
+    user: str | None
+    scope: str
+    registered: str
+    since: int = 0
+    used: int = 0
+    redeemed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBinding:
+    """What an authorization code is bound to (RFC 6749 §4.1.3, RFC 7636 §4.4)."""
+
+    redirect_uri: str
+    redirect_uri_sent: bool
+    code_challenge: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A valid access token; ``expires_at`` is seconds since the epoch."""
+
+    grant_id: str
+    client_id: str
+    user: str | None
+    scope: str
+    expires_at: int
+    registered: str
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scope as a set of names."""
+        return frozenset(self.scope.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A grant whose tokens were issued: the access token's scope and remaining seconds."""
+
+    grant: Grant
+    expires_in: int
+    scope: str
+    candidate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshCandidate:
+    """What a refresh token gives under one of the gateway's keys."""
+
+    access: Token
+    refresh: Token
+    following: Token
+
+
+class TokenStore:
+    """Every operation on grants. Each raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, link: RedisLink, key_prefix: str, lifetimes: Tokens) -> None:
+        self._link = link
+        self._prefix = key_prefix
+        self._access_ms = lifetimes.access_seconds * 1000
+        self._code_ms = lifetimes.code_seconds * 1000
+        self._idle_ms = lifetimes.refresh_seconds * 1000
+        self._grace_ms = lifetimes.refresh_grace_seconds * 1000
+        self._absolute_ms = lifetimes.grant_seconds * 1000
+        self._touched: dict[str, float] = {}
+
+    def open_grant(self, grant: Grant, code: Token, binding: CodeBinding) -> None:
+        """Keep a grant that the user allowed, until ``code`` is redeemed or expires."""
+        stored = _stored_grant(grant) | {
+            "code": code.digest,
+            "redirect_uri": binding.redirect_uri,
+            "redirect_uri_sent": binding.redirect_uri_sent,
+            "challenge": binding.code_challenge,
+        }
+        # The index first: it may name a grant that is gone, but must miss none that lives.
+        self._list(grant, self._absolute_ms + self._code_ms)
+        self._link.run(
+            "open_grant", [self._grant_key(grant.grant_id)], [_json(stored), self._code_ms]
+        )
+
+    def redeem_code(
+        self,
+        code: Token,
+        *,
+        client_id: str,
+        redirect_uri: str,
+        code_challenge: str,
+        request_id: str,
+        access: Token,
+        refresh: Token | None,
+        following: Token | None,
+    ) -> Issued | Refusal:
+        """Consume ``code`` and store what it gives; at most one request ever succeeds.
+
+        ``redirect_uri`` and ``code_challenge`` (made of the verifier) are empty where the
+        request had none. A replay with the right proof ends the grant.
+        """
+        status, stored, *issued = self._link.run(
+            "redeem_code",
+            [self._grant_key(code.grant_id), self._access_key(access)],
+            [
+                client_id,
+                code.digest,
+                redirect_uri,
+                code_challenge,
+                request_id,
+                self._access_ms,
+                self._idle_ms,
+                self._absolute_ms,
+                refresh.digest if refresh else "",
+                following.digest if following else "",
+            ],
+        )
+        if status != "ok":
+            return Refusal(status)
+        grant = _grant(code.grant_id, stored)
+        return Issued(grant, _seconds(issued[0]), grant.scope)
+
+    def rotate_refresh(
+        self,
+        presented: Token,
+        *,
+        client_id: str,
+        scope: str,
+        candidates: Sequence[RefreshCandidate],
+    ) -> Issued | Refusal:
+        """Exchange a refresh token for its successor.
+
+        ``scope`` is empty for all that was granted. ``candidates`` are what the token gives
+        under each of the gateway's keys, newest first; the answer names the one to hand out.
+        Within the grace time a token gives the same successor again; after it, its reuse
+        ends the grant.
+        """
+        digests = [token.digest for each in candidates for token in (each.refresh, each.following)]
+        status, stored, *issued = self._link.run(
+            "rotate_refresh",
+            [
+                self._grant_key(presented.grant_id),
+                *(self._access_key(each.access) for each in candidates),
+            ],
+            [
+                client_id,
+                presented.digest,
+                scope,
+                self._access_ms,
+                self._idle_ms,
+                self._grace_ms,
+                *digests,
+            ],
+        )
+        if status != "ok":
+            return Refusal(status)
+        remaining_ms, given_scope, candidate = issued
+        grant = _grant(presented.grant_id, stored)
+        return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
+
+    def issue_access(self, grant: Grant, access: Token) -> Issued:
+        """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
+        self._list(grant, self._access_ms)
+        self._link.run(
+            "issue_access",
+            [self._grant_key(grant.grant_id), self._access_key(access)],
+            [_json(_stored_grant(grant)), self._access_ms],
+        )
+        return Issued(grant, _seconds(self._access_ms), grant.scope)
+
+    def access_token(self, access: Token) -> AccessToken | None:
+        """Return what a genuine access token allows, or ``None``: expired, revoked, unknown.
+
+        One round trip, also when the time of the grant's last use is noted along with it.
+        """
+        read = ("MGET", self._grant_key(access.grant_id), self._access_key(access))
+        stored, remaining = (
+            self._link.command_and_note(read, self._touch(access.grant_id))
+            if self._touch_is_due(access.grant_id)
+            else self._link.command(*read)
+        )
+        if not stored or not remaining:
+            return None
+        grant = json.loads(stored)
+        expires_at, _, scope = remaining.partition(" ")
+        return AccessToken(
+            access.grant_id,
+            grant["client"],
+            grant["user"],
+            scope,
+            int(expires_at),
+            grant["registered"],
+        )
+
+    def is_current_refresh(self, refresh: Token) -> Grant | None:
+        """Return the grant whose refresh token this is at the moment, or ``None``."""
+        stored = self._link.command("GET", self._grant_key(refresh.grant_id))
+        if not stored or json.loads(stored).get("refresh") != refresh.digest:
+            return None
+        return _grant(refresh.grant_id, stored)
+
+    def revoke(self, token: Token, client_id: str, *, whole_grant: bool) -> Refusal | Grant:
+        """Take a genuine token back: a refresh token with its whole grant (RFC 7009 §2.1).
+
+        ``client_id`` is empty when the caller did not say which client it is.
+        """
+        keys = [self._grant_key(token.grant_id)]
+        if not whole_grant:
+            keys.append(self._access_key(token))
+        status, stored = self._link.run("revoke_token", keys, [client_id])
+        return _grant(token.grant_id, stored) if status == "revoked" else Refusal(status)
+
+    def end_grant(self, grant_id: str) -> None:
+        """End a grant with all its tokens; they are refused from this moment on."""
+        self._link.command("DEL", self._grant_key(grant_id))
+
+    def grants_of_user(self, user: str) -> Iterator[Grant]:
+        """Yield the user's grants: those with tokens, and those whose code waits."""
+        return self._listed(self._user_index(user))
+
+    def grants_of_client(self, client_id: str) -> Iterator[Grant]:
+        """Yield the client's grants: those with tokens, and those whose code waits."""
+        return self._listed(self._client_index(client_id))
+
+    def _listed(self, index: str) -> Iterator[Grant]:
+        batch = 500
+        position, gone = 0, 0
+        while grant_ids := self._link.command(
+            "ZRANGE", index, position - gone, position - gone + batch - 1
+        ):
+            position += len(grant_ids)
+            answers = self._link.commands(*(("GET", self._grant_key(each)) for each in grant_ids))
+            dropped = []
+            for grant_id, stored in zip(grant_ids, answers, strict=True):
+                if stored is None:
+                    dropped.append(grant_id)
+                else:
+                    yield _grant(grant_id, stored)
+            if dropped:
+                self._link.command("ZREM", index, *dropped)
+                gone += len(dropped)
+
+    def _list(self, grant: Grant, lifetime_ms: int) -> None:
+        indexes = [self._client_index(grant.client_id)]
+        if grant.user is not None:
+            indexes.append(self._user_index(grant.user))
+        for index in indexes:
+            self._link.run("list_in_index", [index], [grant.grant_id, lifetime_ms])
+
+    def _touch_is_due(self, grant_id: str) -> bool:
+        now = monotonic()
+        if now - self._touched.get(grant_id, -_TOUCH_SECONDS) < _TOUCH_SECONDS:
+            return False
+        if len(self._touched) >= _TOUCHES_REMEMBERED:
+            self._touched.clear()
+        self._touched[grant_id] = now
+        return True
+
+    def _touch(self, grant_id: str) -> tuple[str | int, ...]:
+        return ("EVAL", script("touch_grant").text, 1, self._grant_key(grant_id))
+
+    def _grant_key(self, grant_id: str) -> str:
+        return f"{self._prefix}:{{{grant_id}}}"
+
+    def _access_key(self, access: Token) -> str:
+        return f"{self._prefix}:{{{access.grant_id}}}:{access.digest}"
+
+    def _user_index(self, user: str) -> str:
+        return f"{self._prefix}:grants-of-user:{user}"
+
+    def _client_index(self, client_id: str) -> str:
+        return f"{self._prefix}:grants-of-client:{client_id}"
+
+
+def _stored_grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "client": grant.client_id,
+        "user": grant.user,
+        "scope": grant.scope,
+        "registered": grant.registered,
+    }
+
+
+def _grant(grant_id: str, stored: str) -> Grant:
+    members = json.loads(stored)
+    return Grant(
+        grant_id,
+        members["client"],
+        members["user"],
+        members["scope"],
+        members["registered"],
+        members["since"],
+        members.get("used", members["since"]),
+        "used" in members,
+    )
+
+
+def _json(members: dict[str, Any]) -> str:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+def _seconds(milliseconds: int) -> int:
+    # Rounded up: a fresh token's lifetime is the configured one.
+    return -(-milliseconds // 1000)
