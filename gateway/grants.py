@@ -7,7 +7,7 @@ what it may have. Every change is one script of :mod:`gateway.token_store`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.authorization import AuthorizationRequest
@@ -242,10 +242,13 @@ class Grants:
             return inactive
         return _introspected(grant) | {"token_type": "refresh_token"}
 
-    def of_user(self, user: str) -> list[Grant]:
-        """Return the user's grants that have given tokens, the newest first."""
-        live = (grant for grant in self._store.grants_of_user(user) if grant.redeemed)
-        return sorted(live, key=lambda grant: grant.since, reverse=True)
+    def of(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
+        """Return the live grants of a user, of a client, or of a user with a client.
+
+        Those that have given tokens, the newest first.
+        """
+        found = (grant for grant in self._found(user, client_id) if grant.redeemed)
+        return sorted(found, key=lambda grant: grant.since, reverse=True)
 
     def end(self, grant: Grant) -> None:
         """End a grant with all its tokens."""
@@ -253,19 +256,22 @@ class Grants:
 
     def end_all(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
         """End the grants of a user, of a client, or of a user with a client; return them."""
-        if user is not None:
-            found = [
-                grant
-                for grant in self._store.grants_of_user(user)
-                if client_id in {None, grant.client_id}
-            ]
-        elif client_id is not None:
-            found = list(self._store.grants_of_client(client_id))
-        else:
-            raise ValueError("say whose grants to end")
-        for grant in found:
+        # Those whose code is not redeemed yet as well: it would give tokens in a moment.
+        ended = []
+        for grant in self._found(user, client_id):
             self._store.end_grant(grant.grant_id)
-        return found
+            ended.append(grant)
+        return ended
+
+    def _found(self, user: str | None, client_id: str | None) -> Iterator[Grant]:
+        if user is not None:
+            for grant in self._store.grants_of_user(user):
+                if client_id in {None, grant.client_id}:
+                    yield grant
+        elif client_id is not None:
+            yield from self._store.grants_of_client(client_id)
+        else:
+            raise ValueError("say whose grants")
 
 
 def _introspected(party: AccessToken | Grant) -> dict[str, str | int | bool]:

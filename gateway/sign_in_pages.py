@@ -214,7 +214,7 @@ class SignInPages:
         ):
             self._record(request, "grant.revoke", "refused", user=owner.name, why="csrf")
             return self._show_applications(request, owner, status=403)
-        own = {grant.grant_id: grant for grant in self._grants.of_user(owner.name)}
+        own = {grant.grant_id: grant for grant in self._grants.of(user=owner.name)}
         grant = own.get(wanted) if GRANT_ID.fullmatch(wanted) else None
         if grant is not None:
             self._grants.end(grant)
@@ -238,7 +238,7 @@ class SignInPages:
             csrf_token=self._browsers.form_token(session_id, "applications", owner.name),
             user_name=owner.full_name or owner.name,
             user_detail=owner.email or (owner.name if owner.full_name else ""),
-            applications=[self._application(grant) for grant in self._grants.of_user(owner.name)],
+            applications=[self._application(grant) for grant in self._grants.of(user=owner.name)],
             sign_out_url=self._sign_out_url(),
         )
         response = page_answer(page, status)

@@ -1,0 +1,270 @@
+"""The command ``gateway``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import click
+
+from gateway import assembly
+from gateway.config import GRANT_TYPES, Client, Settings
+from gateway.config_file import ConfigError, load_config
+from gateway.config_grammar import listen_fault
+from gateway.embedded_store import EmbeddedStoreError
+from gateway.passwords import hash_password
+from gateway.redis_link import StoreUnavailable
+from gateway.token_store import Grant
+from gateway.tokens import new_secret
+
+_CONFIG = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("gateway.toml"),
+    envvar="GATEWAY_CONFIG",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+class _Failure(click.ClickException):
+    """Something the operator can mend: said in words, without a traceback."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oauth-gateway")
+def main() -> None:
+    """An OAuth 2.0 authorization gateway in front of any backend."""
+
+
+@main.command()
+@_CONFIG
+@click.option("--listen", metavar="HOST:PORT", help="In place of server.listen.")
+def serve(path: Path, listen: str | None) -> None:
+    """Run the standalone gateway, a reverse proxy in front of upstream.url."""
+    try:
+        from gateway import server  # noqa: PLC0415 - needs the extra "server"
+    except ImportError as error:
+        raise _Failure(
+            f"{error.name} is missing: install the extra, pip install 'oauth-gateway[server]'"
+        ) from None
+    with _words_for_errors():
+        if listen is not None and listen_fault(listen):
+            raise _Failure(f"--listen {listen}: {listen_fault(listen)}")
+        try:
+            server.serve(lambda: server.overridden(load_config(path), listen))
+        except server.CannotListen as error:
+            raise _Failure(str(error)) from None
+
+
+@main.command()
+@_CONFIG
+def check(path: Path) -> None:
+    """Say every fault of the configuration file; exit status 2 if there is one."""
+    with _words_for_errors():
+        settings = load_config(path)
+    click.echo(
+        f"{path}: no fault. {_count(len(settings.clients), 'client')},"
+        f" {_count(len(settings.routes), 'route')}, {_count(len(settings.sign_in.users), 'user')}."
+    )
+
+
+@main.command("hash-password")
+@click.password_option(help="Asked for if it is left out.")
+def hash_password_command(password: str) -> None:
+    """Hash a password for [[sign_in.users]]."""
+    click.echo(hash_password(password))
+
+
+@main.command("new-secret")
+def new_secret_command() -> None:
+    """Print a fresh secret_key."""
+    click.echo(new_secret())
+
+
+@main.group()
+def client() -> None:
+    """Clients kept in the store, beside those in the file."""
+
+
+@client.command("add")
+@_CONFIG
+@click.argument("client_id")
+@click.option("--name", help="What the confirmation page calls it; by default the id.")
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Once for each.")
+@click.option("--scope", "scopes", multiple=True, help="Once for each.")
+@click.option(
+    "--grant-type",
+    "grant_types",
+    multiple=True,
+    type=click.Choice(GRANT_TYPES),
+    default=("authorization_code", "refresh_token"),
+    show_default=True,
+)
+@click.option("--public", is_flag=True, help="Without a secret: an app that cannot keep one.")
+@click.option("--pkce", type=click.Choice(("required", "optional")))
+@click.option("--skip-consent", is_flag=True, help="Never ask the user: one of your own apps.")
+def client_add(path: Path, *, public: bool, name: str | None, **members: object) -> None:
+    """Register a client. Its secret is printed once, and only its SHA-256 is kept."""
+    secret = None if public else new_secret()
+    registered = Client(
+        name=name or str(members["client_id"]),
+        secret_sha256=sha256(secret.encode()).hexdigest() if secret else None,
+        **members,  # type: ignore[arg-type] - click has checked their types
+    )
+    with _core(path) as (core, settings):
+        faults = client_faults(registered, settings)
+        if core.clients.find(registered.client_id) is not None:
+            faults = ("there is a client of this id already", *faults)
+        if faults:
+            raise _Failure("\n".join(f"{registered.client_id}: {fault}" for fault in faults))
+        core.clients.add(registered)
+    click.echo(f"client_id      {registered.client_id}")
+    if secret is not None:
+        click.echo(f"client_secret  {secret}")
+        click.echo("The secret is shown this once and cannot be had again.", err=True)
+
+
+@client.command("list")
+@_CONFIG
+def client_list(path: Path) -> None:
+    """List every client: its id, where it is registered, its kind and name."""
+    with _core(path) as (core, _):
+        for each in core.clients.all():
+            kind = "public" if each.client.secret_sha256 is None else "confidential"
+            click.echo(
+                f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}"
+            )
+
+
+@client.command("show")
+@_CONFIG
+@click.argument("client_id")
+def client_show(path: Path, client_id: str) -> None:
+    """Show how a client is registered; never its secret."""
+    with _core(path) as (core, _):
+        found = core.clients.find(client_id)
+    if found is None:
+        raise _Failure(f"there is no client {client_id}")
+    shown = found.client
+    kind = "public" if shown.secret_sha256 is None else "confidential"
+    for name, value in (
+        ("client_id", shown.client_id),
+        ("name", shown.name),
+        ("registered in", found.registered),
+        ("kind", kind),
+        ("redirect_uris", " ".join(shown.redirect_uris)),
+        ("scopes", " ".join(shown.scopes)),
+        ("grant_types", " ".join(shown.grant_types)),
+        ("pkce", shown.pkce or "as [provider] says"),
+        ("skip_consent", "yes" if shown.skip_consent else "no"),
+    ):
+        click.echo(f"{name:<14} {value}")
+
+
+@client.command("remove")
+@_CONFIG
+@click.argument("client_id")
+def client_remove(path: Path, client_id: str) -> None:
+    """Remove a client from the store, and end all its grants."""
+    with _core(path) as (core, _):
+        if core.clients.in_file(client_id):
+            raise _Failure(f"{client_id} is registered in {path}; take it out there")
+        if not core.clients.remove(client_id):
+            raise _Failure(f"there is no client {client_id}")
+        ended = core.grants.end_all(client_id=client_id)
+    click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
+
+
+@main.group()
+def grant() -> None:
+    """What users have allowed."""
+
+
+@grant.command("list")
+@_CONFIG
+@click.option("--user", help="This user's.")
+@click.option("--client", "client_id", help="This client's.")
+def grant_list(path: Path, user: str | None, client_id: str | None) -> None:
+    """List live grants: id, client, user, since, last used, scope."""
+    _one_is_needed(user, client_id)
+    with _core(path) as (core, _):
+        for each in core.grants.of(user=user, client_id=client_id):
+            click.echo(_line(each))
+
+
+@grant.command("revoke")
+@_CONFIG
+@click.option("--user", help="This user's.")
+@click.option("--client", "client_id", help="This client's.")
+def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
+    """End grants; their tokens are refused from this moment on."""
+    _one_is_needed(user, client_id)
+    with _core(path) as (core, _):
+        ended = core.grants.end_all(user=user, client_id=client_id)
+    click.echo(f"ended {_count(len(ended), 'grant')}")
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True, help="Where the gateway listens.")
+def demo(port: int) -> None:
+    """Run a gateway with everything around it, and print what to open and to try."""
+    try:
+        from gateway import demo as everything  # noqa: PLC0415 - needs the extra "server"
+    except ImportError as error:
+        raise _Failure(
+            f"{error.name} is missing: install the extra, pip install 'oauth-gateway[all]'"
+        ) from None
+    with _words_for_errors():
+        everything.run(port)
+
+
+@contextmanager
+def _core(path: Path) -> Iterator[tuple[assembly.Core, Settings]]:
+    with _words_for_errors():
+        settings = load_config(path)
+        core = assembly.core(settings)
+        core.link.open()
+        try:
+            yield core, settings
+        finally:
+            core.link.close()
+
+
+@contextmanager
+def _words_for_errors() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise _Failure(str(error)) from None
+    except EmbeddedStoreError as error:
+        raise _Failure(f"the embedded store does not run: {error}") from None
+    except StoreUnavailable as error:
+        raise _Failure(f"the store does not answer ({error})") from None
+
+
+def _one_is_needed(user: str | None, client_id: str | None) -> None:
+    if user is None and client_id is None:
+        raise click.UsageError("say whose: --user or --client")
+
+
+def _line(grant_shown: Grant) -> str:
+    since, used = (
+        datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
+        for seconds in (grant_shown.since, grant_shown.used)
+    )
+    who = grant_shown.user or "-"
+    return "\t".join(
+        (grant_shown.grant_id, grant_shown.client_id, who, since, used, grant_shown.scope)
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
