@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gateway import assembly
 from gateway.config import GRANT_TYPES, Client, Settings
-from gateway.config_file import ConfigError, load_config
+from gateway.config_file import ConfigError, client_faults, load_config
 from gateway.config_grammar import listen_fault
 from gateway.embedded_store import EmbeddedStoreError
 from gateway.passwords import hash_password
@@ -111,20 +111,20 @@ def client() -> None:
 @click.option("--public", is_flag=True, help="Without a secret: an app that cannot keep one.")
 @click.option("--pkce", type=click.Choice(("required", "optional")))
 @click.option("--skip-consent", is_flag=True, help="Never ask the user: one of your own apps.")
-def client_add(path: Path, *, public: bool, name: str | None, **members: object) -> None:
+def client_add(path: Path, *, public: bool, name: str | None, **members: Any) -> None:
     """Register a client. Its secret is printed once, and only its SHA-256 is kept."""
     secret = None if public else new_secret()
     registered = Client(
-        name=name or str(members["client_id"]),
+        name=name or members["client_id"],
         secret_sha256=sha256(secret.encode()).hexdigest() if secret else None,
-        **members,  # type: ignore[arg-type] - click has checked their types
+        **members,
     )
     with _core(path) as (core, settings):
         faults = client_faults(registered, settings)
-        if core.clients.find(registered.client_id) is not None:
-            faults = ("there is a client of this id already", *faults)
         if faults:
-            raise _Failure("\n".join(f"{registered.client_id}: {fault}" for fault in faults))
+            raise _Failure("\n".join(faults))
+        if core.clients.find(registered.client_id) is not None:
+            raise _Failure(f"there is a client {registered.client_id} already")
         core.clients.add(registered)
     click.echo(f"client_id      {registered.client_id}")
     if secret is not None:
@@ -139,9 +139,7 @@ def client_list(path: Path) -> None:
     with _core(path) as (core, _):
         for each in core.clients.all():
             kind = "public" if each.client.secret_sha256 is None else "confidential"
-            click.echo(
-                f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}"
-            )
+            click.echo(f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}")
 
 
 @client.command("show")
@@ -261,9 +259,8 @@ def _line(grant_shown: Grant) -> str:
         for seconds in (grant_shown.since, grant_shown.used)
     )
     who = grant_shown.user or "-"
-    return "\t".join(
-        (grant_shown.grant_id, grant_shown.client_id, who, since, used, grant_shown.scope)
-    )
+    columns = (grant_shown.grant_id, grant_shown.client_id, who, since, used, grant_shown.scope)
+    return "\t".join(columns)
 
 
 def _count(number: int, noun: str) -> str:

@@ -94,5 +94,6 @@ class IdentityHeaders:
 def _header_value(value: str) -> str:
     # A name is UTF-8 on the wire. Control characters cannot be in one that signed in here,
     # and must never reach a header if a remote_user method let them in.
-    printable = "".join(character for character in value if character.isprintable())
-    return printable.encode().decode("latin-1")
+    if not value.isprintable():
+        value = "".join(character for character in value if character.isprintable())
+    return value if value.isascii() else value.encode().decode("latin-1")

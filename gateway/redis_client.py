@@ -81,8 +81,10 @@ def _common(store: Store) -> dict[str, Any]:
         "socket_connect_timeout": store.timeout,
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": True,
-        # RESP2 needs no greeting; nothing here asks for more.
+        # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
+        # the library, which would be two more round trips.
         "protocol": 2,
+        "driver_info": None,
     }
 
 

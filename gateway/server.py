@@ -31,7 +31,7 @@ class CannotListen(Exception):  # noqa: N818 - says what is wrong
     """The address of ``server.listen`` cannot be had; the message says why."""
 
 
-class StandaloneGateway(BaseApplication):  # type: ignore[misc] - gunicorn has no types
+class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """A gunicorn application that builds the gateway in each worker, after the fork.
 
     ``read_settings`` is called at the start and at each SIGHUP. When it raises ConfigError at

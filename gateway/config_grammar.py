@@ -1,0 +1,373 @@
+"""What one value of the configuration may look like: one rule a function.
+
+Each takes a string and says what is wrong with it, as what follows the name of the key, or
+``None``. No message repeats the value: URLs of stores and backends may carry passwords.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from gateway.config import Network
+from gateway.config_values import Reason, RefusedError, text
+
+SECRET_KEY_BYTES = 32
+
+_MOST_PORT = 65_535
+
+# RFC 3986 §3.2.2 and §3.2.3. Underscores are in the names of containers.
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?")
+_NUMBERS_AND_DOTS = re.compile(r"[0-9.]+")
+
+# RFC 3986 §3.3, one segment as it is sent; without escapes first, then with well-formed ones.
+_PLAIN_SEGMENT = r"[A-Za-z0-9\-._~!$&'()*+,;=:@]"
+_PLAIN_PATH = re.compile(rf"(?:/{_PLAIN_SEGMENT}+)+/?")
+_PATH = re.compile(rf"(?:/(?:{_PLAIN_SEGMENT}|%[0-9A-Fa-f]{{2}})*)+")
+_QUERY = re.compile(rf"(?:{_PLAIN_SEGMENT}|[/?]|%[0-9A-Fa-f]{{2}})*")
+_DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:[/;]|$)", re.IGNORECASE)
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+
+# RFC 9110 §5.6.2 and §5.5.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# What frames a message or belongs to one connection (RFC 9110 §7.6.1, RFC 9112 §6), in the
+# spelling that WSGI folds every header name to.
+_FRAMING_FIELDS = frozenset(
+    {"CONNECTION", "CONTENT_LENGTH", "EXPECT", "HTTP2_SETTINGS", "KEEP_ALIVE"}
+    | {"PROXY_AUTHENTICATE", "PROXY_AUTHENTICATION_INFO", "PROXY_AUTHORIZATION"}
+    | {"PROXY_CONNECTION", "TE", "TRAILER", "TRANSFER_ENCODING", "UPGRADE"}
+)
+
+# What backends take for something other than a name.
+_OTHER_FIELDS = frozenset(
+    {"AUTHORIZATION", "CONTENT_TYPE", "COOKIE", "FORWARDED", "HOST", "PROXY", "VIA"}
+    | {"X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PROTO"}
+)
+
+_UNIX_SOCKET = re.compile(r"unix:/[^/\0-\x1f][^\0-\x1f]*")
+_DATABASE = re.compile(r"(/[0-9]{0,5})?")
+_SENTINEL_SERVICE = re.compile(r"(/([A-Za-z0-9._-]+(/[0-9]{0,5})?)?)?")
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+#: The schemes of ``store.url``, and what may follow the hosts: a database or a service.
+_STORE_PATHS = {
+    "redis": _DATABASE,
+    "rediss": _DATABASE,
+    "redis+sentinel": _SENTINEL_SERVICE,
+    "rediss+sentinel": _SENTINEL_SERVICE,
+    "redis+cluster": re.compile(r"/?"),
+    "rediss+cluster": re.compile(r"/?"),
+}
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_CLIENT_ID = re.compile(r"[\x20-\x7e]{1,255}")
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+_SCRYPT = re.compile(
+    r"scrypt(?::([1-9][0-9]{0,9}):([1-9][0-9]{0,9}):([1-9][0-9]{0,9}))?\$[^$]+\$[0-9a-f]{128}"
+)
+_LEAST_SCRYPT_COST = 128
+_MOST_SCRYPT_MEMORY = 1 << 31
+_PBKDF2 = re.compile(r"pbkdf2(?::sha(?:1|224|256|384|512)(?::[1-9][0-9]*)?)?\$[^$]+\$[0-9a-f]{40,}")
+
+
+# --- Hosts and URLs
+
+
+def issuer_fault(issuer: str) -> str | None:
+    """RFC 8414 §2: a URL without query or fragment, which clients compare as it is (§3.3)."""
+    scheme, separator, rest = issuer.partition("://")
+    if not separator or scheme not in {"http", "https"}:
+        return "must be an http or https URL"
+    if "?" in rest or "#" in rest:
+        return "must have no query and no fragment (RFC 8414 section 2)"
+    authority, slash, path = rest.partition("/")
+    if (fault := _authority_fault(authority)) is not None:
+        return fault
+    if issuer.endswith("/"):
+        return "must not end in a slash"
+    default_port = {"http": ":80", "https": ":443"}[scheme]
+    if authority != authority.lower() or authority.endswith(default_port):
+        return "must be as browsers write an origin: in lower case, without the default port"
+    return path_fault(slash + path) if path else None
+
+
+def listen_fault(address: str) -> str | None:
+    """Take ``HOST:PORT``, ``[::1]:8000`` or ``unix:/path``; port 0 is any free one."""
+    if address.startswith("unix:"):
+        return _unix_socket_fault(address)
+    if not re.search(r":[0-9]+$", address.rpartition("]")[2]):
+        return "must be HOST:PORT, [IPV6]:PORT or unix:/path"
+    return _authority_fault(address, least_port=0)
+
+
+def upstream_url_fault(url: str) -> str | None:
+    """Take a scheme, host and port, and nothing more: the target is the client's own."""
+    if url.startswith("unix:"):
+        return _unix_socket_fault(url)
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"http", "https"}:
+        return "must be an http or https URL, or unix:/path"
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if (fault := _authority_fault(authority)) is not None:
+        return fault
+    if rest != authority:
+        return "must end after the host and port: the client's target is forwarded byte for byte"
+    return None
+
+
+def store_url_fault(url: str) -> str | None:
+    """Take ``embedded``, or the place of one Redis, of its Sentinels, or of a cluster's nodes."""
+    scheme, separator, rest = url.partition("://")
+    if url == "embedded" or (scheme == "unix" and re.fullmatch(r"([^/@]*:[^/@]*@)?/[^?#]+", rest)):
+        return None
+    if scheme == "unix":
+        return "must be unix:///path, from the root and without a query"
+    if not separator or scheme not in _STORE_PATHS:
+        return f"must be embedded, or a URL that begins with {', '.join(_STORE_PATHS)} or unix"
+    if "?" in rest or "#" in rest:
+        return "must have no query and no fragment; in a password write them as %3F and %23"
+    authority, slash, path = rest.partition("/")
+    credentials, at_sign, hosts = authority.rpartition("@")
+    if at_sign and ":" not in credentials:
+        return "must have its credentials as user:password@ or :password@"
+    for host in hosts.split(","):
+        if (fault := _authority_fault(host)) is not None:
+            return fault
+    if not _STORE_PATHS[scheme].fullmatch(slash + path):
+        return _store_path_fault(scheme)
+    return None
+
+
+def _store_path_fault(scheme: str) -> str:
+    if scheme.endswith("+cluster"):
+        return "must end after the hosts: a cluster has one database"
+    if scheme.endswith("+sentinel"):
+        return "must end in /SERVICE or /SERVICE/DATABASE, such as /mymaster/0"
+    return "must end in /DATABASE, a number, or after the port"
+
+
+def _unix_socket_fault(address: str) -> str | None:
+    return None if _UNIX_SOCKET.fullmatch(address) else "must be unix:/path, from the root"
+
+
+def _authority_fault(authority: str, least_port: int = 1) -> str | None:
+    """RFC 3986 §3.2: a host and perhaps a port, without user information."""
+    if "@" in authority:
+        return "must have no user or password before the host"
+    parts = _HOST_AND_PORT.fullmatch(authority)
+    if parts is None or not _is_host(parts[1], parts[2]):
+        return "must have a host that can be read, and a port if any"
+    if parts[3] is not None and not least_port <= int(parts[3]) <= _MOST_PORT:
+        return f"must have a port from {least_port} to {_MOST_PORT}"
+    return None
+
+
+def _is_host(ipv6: str | None, name: str | None) -> bool:
+    try:
+        if ipv6 is not None:
+            IPv6Address(ipv6)
+        elif name is not None and _NUMBERS_AND_DOTS.fullmatch(name):
+            IPv4Address(name)
+    except ValueError:
+        return False
+    return name is None or not (name.startswith((".", "-")) or ".." in name)
+
+
+def network(value: object) -> Network:
+    """Read an address or a CIDR block."""
+    written = text()(value)
+    try:
+        block = ip_network(written, strict=False)
+    except ValueError:
+        raise RefusedError(Reason("must be an IP address or a CIDR block")) from None
+    if "/" in written and str(block.network_address) != written.partition("/")[0].lower():
+        try:
+            ip_network(written)
+        except ValueError:
+            reason = "is an address in a block, not a block"
+            raise RefusedError(Reason(reason, str(block))) from None
+    return block
+
+
+# --- Paths
+
+
+def endpoint_path_fault(path: str) -> str | None:
+    """Take a path with one spelling: no escapes, dot segments or empty segments."""
+    if path == "/":
+        return "must not be the root, which is the backend's"
+    if not _PLAIN_PATH.fullmatch(path):
+        return "must be a path that begins with '/', without query, escapes or empty segments"
+    return _dot_segment_fault(path)
+
+
+def path_fault(path: str) -> str | None:
+    """RFC 3986 §3.3: an absolute path as it is sent, with every escape well-formed."""
+    if not path.startswith("/"):
+        return "must begin with '/'"
+    if not _PATH.fullmatch(path):
+        return "must have no query, no fragment, and only characters of a path, others as %XX"
+    return _dot_segment_fault(path)
+
+
+def route_path_fault(pattern: str) -> str | None:
+    """Take a path in which ``*`` stands for a part of a segment, ``**`` for any segments.
+
+    It is matched with decoded paths, so an escape in it would match nothing, and what
+    :mod:`gateway.paths` refuses, or reads in two ways, cannot be a rule.
+    """
+    if not pattern.startswith("/"):
+        return "must begin with '/'"
+    if "?" in pattern or "#" in pattern:
+        return "must have no query and no fragment"
+    if _ESCAPE.search(pattern):
+        return "must be written decoded: a space as a space, not as %20"
+    if "\\" in pattern or not pattern.isprintable():
+        return "must have no backslashes and no control characters"
+    if "***" in pattern:
+        return "must have * for a part of a segment or ** for segments, not more stars"
+    if "//" in pattern:
+        return "must have no empty segments"
+    return _dot_segment_fault(pattern)
+
+
+def backend_target_fault(target: str) -> str | None:
+    """RFC 9112 §3.2.1, origin-form: a path of the backend, perhaps with a query."""
+    path, _, query = target.partition("?")
+    if path.startswith("//"):
+        return "must begin with one '/', not two"
+    if not _QUERY.fullmatch(query):
+        return "must have a query of characters that a URL has, others as %XX"
+    return path_fault(path)
+
+
+def login_url_fault(target: str) -> str | None:
+    """Take a target of the backend with one place, ``{next}``, for where to come back to."""
+    if target.count("{next}") != 1:
+        return "must have {next} once, where the address to come back to belongs"
+    return backend_target_fault(target.replace("{next}", "next"))
+
+
+def _dot_segment_fault(path: str) -> str | None:
+    return "must have no dot segments" if _DOT_SEGMENT.search(path) else None
+
+
+# --- Header fields
+
+
+def folded_header(name: str) -> str:
+    """Return the one spelling that WSGI, or a careless backend, folds a header name to."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def field_name_fault(name: str) -> str | None:
+    """RFC 9110 §5.6.2: a token."""
+    return None if _TOKEN.fullmatch(name) else "must be a header name"
+
+
+def field_value_fault(value: str) -> str | None:
+    """RFC 9110 §5.5: no control characters, above all no CR, LF or NUL; bytes are Latin-1."""
+    if not _FIELD_VALUE.fullmatch(value):
+        return "must have no control characters and none beyond Latin-1"
+    return None
+
+
+def upstream_header_fault(name: str) -> str | None:
+    """Take a field that may be added to any request: it does not frame it."""
+    if folded_header(name) in _FRAMING_FIELDS:
+        return "must not be set: it belongs to the connection to the backend"
+    return field_name_fault(name)
+
+
+def identity_header_fault(name: str) -> str | None:
+    """Take a field that means nothing yet, so that it can carry a name."""
+    if folded_header(name) in _FRAMING_FIELDS | _OTHER_FIELDS:
+        return "must be a header of its own, not one with another meaning"
+    return field_name_fault(name)
+
+
+def remote_user_header_fault(name: str) -> str | None:
+    """Take a field that can carry a name, or nothing."""
+    return identity_header_fault(name) if name else None
+
+
+def method_fault(method: str) -> str | None:
+    """RFC 9110 §9.1: a token; methods are case-sensitive, and those in use are upper case."""
+    if not _TOKEN.fullmatch(method) or method != method.upper():
+        return "must be a method in upper case"
+    return None
+
+
+# --- Names and secrets
+
+
+def not_empty(value: str) -> str | None:
+    """Take what has something to read in it."""
+    return None if value.strip() else "must not be empty"
+
+
+def one_line(value: str) -> str | None:
+    """Take no control characters: names are shown on pages, in logs and in headers."""
+    return None if value.isprintable() else "must have no control characters"
+
+
+def file_name_fault(name: str) -> str | None:
+    """Take what an operating system takes for a path."""
+    return "must be the name of a file" if not name or "\0" in name else None
+
+
+def key_prefix_fault(prefix: str) -> str | None:
+    """Take no braces (a cluster's hash tag), and nothing that a pattern would expand."""
+    if not _KEY_PREFIX.fullmatch(prefix):
+        return "must be 1 to 64 letters, digits, '_', '.', ':' or '-'"
+    return None
+
+
+def secret_key_fault(secret_key: str) -> str | None:
+    """As long as the output of the hash that it keys (RFC 2104 §3)."""
+    size = len(secret_key.encode("utf-8", "surrogateescape"))
+    if size < SECRET_KEY_BYTES:
+        return f"must have at least {SECRET_KEY_BYTES} bytes, not {size}; run `gateway new-secret`"
+    return None
+
+
+def scope_token_fault(scope: str) -> str | None:
+    """RFC 6749 §3.3: printable ASCII without space, quotation mark and backslash."""
+    return None if _SCOPE_TOKEN.fullmatch(scope) else "must be a scope-token (RFC 6749 section 3.3)"
+
+
+def client_id_fault(client_id: str) -> str | None:
+    """RFC 6749 appendix A.1: printable ASCII."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        return "must be 1 to 255 printable ASCII characters (RFC 6749 appendix A.1)"
+    return None
+
+
+def sha256_fault(hexadecimal: str) -> str | None:
+    """Take the SHA-256 of a secret that is not empty."""
+    if not _SHA256.fullmatch(hexadecimal):
+        return "must be 64 hexadecimal digits, the SHA-256 of the secret"
+    if hexadecimal.lower() == _SHA256_OF_NOTHING:
+        return "is the SHA-256 of an empty secret"
+    return None
+
+
+def password_hash_fault(password_hash: str) -> str | None:
+    """Take ``method$salt$hash`` as :func:`werkzeug.security.generate_password_hash` writes it."""
+    scrypt = _SCRYPT.fullmatch(password_hash)
+    if scrypt is None and not _PBKDF2.fullmatch(password_hash):
+        return "must be a hash as `gateway hash-password` prints it, scrypt:…$salt$hash"
+    if scrypt is not None and scrypt[1] and not _is_scrypt_cost(*map(int, scrypt.groups())):
+        return "has costs that scrypt cannot have; `gateway hash-password` prints good ones"
+    return None
+
+
+def _is_scrypt_cost(cost: int, block_size: int, parallel: int) -> bool:
+    """RFC 7914 §2: a power of two. The bounds are those of the memory that werkzeug allows."""
+    power_of_two = cost & (cost - 1) == 0
+    memory = 132 * cost * block_size * parallel
+    return power_of_two and cost >= _LEAST_SCRYPT_COST and memory < _MOST_SCRYPT_MEMORY
