@@ -8,6 +8,7 @@ to eleven times; whether a repeat is safe is known one layer up, in
 from __future__ import annotations
 
 from pathlib import Path
+from queue import Empty
 from typing import Any, Protocol, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -15,6 +16,8 @@ from redis import BlockingConnectionPool, Redis, RedisCluster
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError, RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -38,8 +41,23 @@ _DEFAULT_PORT = 6379
 _DEFAULT_SENTINEL_PORT = 26379
 
 
-class _BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """A pool that follows the primary, and waits for a connection instead of raising."""
+class _Pool(BlockingConnectionPool):
+    """A pool that waits for a connection, and says so when there is none in time."""
+
+    def get_connection(self, *words: Any, **options: Any) -> Any:
+        """Return a connection. Raises MaxConnectionsError when all stay in use."""
+        base: Any = super()
+        try:
+            return base.get_connection(*words, **options)
+        except RedisConnectionError as error:
+            # The base class raises what it raises for a dead server, and these differ.
+            if isinstance(error.__context__, Empty):
+                raise MaxConnectionsError(*error.args) from error
+            raise
+
+
+class _SentinelPool(SentinelConnectionPool, _Pool):
+    """Such a pool that follows the primary."""
 
 
 def connect(store: Store, embedded_socket: Path | None = None) -> RedisClient:
@@ -75,10 +93,23 @@ def connect(store: Store, embedded_socket: Path | None = None) -> RedisClient:
     )
 
 
+def node_of(client: RedisClient | None, key: str) -> str:
+    """Return the name of the cluster's node that has ``key``; empty where there is just one."""
+    if not isinstance(client, RedisCluster):
+        return ""
+    try:
+        node = client.get_node_from_key(key)
+    except RedisClusterException:
+        # No node covers the slot at the moment.
+        return ""
+    return str(node.name) if node else ""
+
+
 def _common(store: Store) -> dict[str, Any]:
     return {
         "socket_timeout": store.timeout,
-        "socket_connect_timeout": store.timeout,
+        # Waiting for a connection, making it, and one command are twice ``timeout`` at most.
+        "socket_connect_timeout": store.timeout / 2,
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": True,
         # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
@@ -91,9 +122,10 @@ def _common(store: Store) -> dict[str, Any]:
 def _one_node(store: Store, connection_class: Any = None, **connection: Any) -> RedisClient:
     if connection_class is not None:
         connection["connection_class"] = connection_class
-    pool = BlockingConnectionPool(
+    make_pool: Any = _Pool
+    pool = make_pool(
         max_connections=store.connections,
-        timeout=store.timeout,
+        timeout=store.timeout / 2,
         **_common(store),
         **connection,
     )
@@ -111,9 +143,9 @@ def _sentinel(store: Store, url: SplitResult, *, tls: bool) -> RedisClient:
     )
     client = sentinels.master_for(
         service or "mymaster",
-        connection_pool_class=_BlockingSentinelPool,
+        connection_pool_class=_SentinelPool,
         max_connections=store.connections,
-        timeout=store.timeout,
+        timeout=store.timeout / 2,
         db=int(database or 0),
         **({"ssl": True} if tls else {}),
     )
