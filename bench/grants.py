@@ -1,0 +1,132 @@
+"""Measures what live grants cost in the store, and whether many of them slow validation down.
+
+    python bench/grants.py [GRANTS]     100,000 by default; 1,000,000 takes about a minute
+
+One grant is made by the gateway's own code; the others are copies of its keys under other
+ids, users and digests, so that their sizes are the real ones. Each user has two grants.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gateway.config import Store, Tokens
+from gateway.embedded_store import EmbeddedStore
+from gateway.redis_link import RedisLink
+from gateway.token_store import CodeBinding, Grant, TokenStore
+from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
+
+KEYS = TokenKeys((b"k" * 32,))
+BATCH = 2_000
+VALIDATIONS = 5_000
+
+
+def main() -> None:
+    """Measure, and print a table as Markdown."""
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as name:
+        store = Store(data_dir=Path(name), timeout=5.0)
+        embedded = EmbeddedStore(store.data_dir)
+        socket = embedded.ensure_running()
+        link = RedisLink(store)
+        tokens = TokenStore(link, store.key_prefix, Tokens())
+        raw = redis.Redis(unix_socket_path=str(socket))
+        try:
+            sample = _sample_grant(tokens)
+            shapes = _shapes(raw, sample)
+            used = raw.info("memory")["used_memory"]
+            print("| live grants | bytes a grant | validation, µs | of the first |")
+            print("| ---: | ---: | ---: | ---: |")
+            first = 0.0
+            made = 1
+            for count in sorted({1_000, most // 10, most}):
+                for batch in _copies(shapes, sample, count - made):
+                    pipeline = raw.pipeline(transaction=False)
+                    for words in batch:
+                        pipeline.execute_command(*words)
+                    pipeline.execute()
+                made = count
+                grown = raw.info("memory")["used_memory"] - used
+                microseconds = _validation(tokens, sample)
+                first = first or microseconds
+                print(
+                    f"| {count:,} | {grown / (count - 1):,.0f} | {microseconds:.0f}"
+                    f" | {microseconds / first:.2f} |"
+                )
+        finally:
+            link.close()
+            embedded.release()
+
+
+def _sample_grant(store: TokenStore) -> Token:
+    grant = Grant(new_grant_id(), "my-app", "user-0000000", "project", "file")
+    code = KEYS.newest.random(Kind.CODE, grant.grant_id)
+    challenge = "c" * 43
+    binding = CodeBinding("http://localhost:3000/oauth_code", True, challenge)
+    store.open_grant(grant, code, binding)
+    access = KEYS.newest.derived(Kind.ACCESS, code)
+    refresh = KEYS.newest.derived(Kind.REFRESH, code)
+    store.redeem_code(
+        code,
+        client_id="my-app",
+        redirect_uri=binding.redirect_uri,
+        code_challenge=challenge,
+        request_id=secrets.token_urlsafe(12),
+        access=access,
+        refresh=refresh,
+        following=KEYS.newest.derived(Kind.REFRESH, refresh),
+    )
+    assert store.access_token(access) is not None
+    return access
+
+
+def _shapes(raw: redis.Redis, access: Token) -> tuple[bytes, bytes]:
+    key = f"gateway:{{{access.grant_id}}}"
+    grant, token = raw.get(key), raw.get(f"{key}:{access.digest}")
+    assert isinstance(grant, bytes)
+    assert isinstance(token, bytes)
+    return grant, token
+
+
+def _copies(
+    shapes: tuple[bytes, bytes], sample: Token, count: int
+) -> Iterator[list[tuple[str | bytes | int, ...]]]:
+    grant, token = shapes
+    made = 0
+    while made < count:
+        batch: list[tuple[str | bytes | int, ...]] = []
+        for _ in range(min(BATCH, count - made)):
+            made += 1
+            grant_id = new_grant_id()
+            user = f"user-{made // 2:07}"
+            # As many different bytes as real grants have: nothing may be shared.
+            own = grant.replace(b'"user-0000000"', f'"{user}"'.encode())
+            key = f"gateway:{{{grant_id}}}"
+            batch += [
+                ("SET", key, own, "PX", 2_592_000_000),
+                ("SET", f"{key}:{secrets.token_urlsafe(32)}", token, "PX", 3_600_000),
+                ("ZADD", "gateway:grants-of-client:my-app", 1_827_000_000, grant_id),
+                ("ZADD", f"gateway:grants-of-user:{user}", 1_827_000_000, grant_id),
+                ("EXPIRE", f"gateway:grants-of-user:{user}", 31_536_000),
+            ]
+        yield batch
+
+
+def _validation(store: TokenStore, access: Token) -> float:
+    started = time.perf_counter()
+    for _ in range(VALIDATIONS):
+        assert store.access_token(access) is not None
+    return (time.perf_counter() - started) / VALIDATIONS * 1e6
+
+
+if __name__ == "__main__":
+    main()
