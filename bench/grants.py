@@ -114,7 +114,7 @@ def _copies(
             batch += [
                 ("SET", key, own, "PX", 2_592_000_000),
                 ("SET", f"{key}:{secrets.token_urlsafe(32)}", token, "PX", 3_600_000),
-                ("ZADD", "gateway:grants-of-client:my-app", 1_827_000_000, grant_id),
+                ("ZADD", f"gateway:grants-of-client:{grant_id[0]}:my-app", 1_827_000_000, grant_id),
                 ("ZADD", f"gateway:grants-of-user:{user}", 1_827_000_000, grant_id),
                 ("EXPIRE", f"gateway:grants-of-user:{user}", 31_536_000),
             ]

@@ -16,12 +16,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from string import ascii_letters, digits
 from time import monotonic
 from typing import Any
 
 from gateway.config import Tokens
 from gateway.redis_link import RedisLink, script
 from gateway.tokens import Token
+
+# A client may have most of all grants: its index is cut up by the first character of their
+# ids, so that a cluster's nodes share it.
+_SHARDS = ascii_letters + digits + "-_"
 
 # How long a grant's last use may be out of date (s), and of how many grants one process
 # remembers having noted it.
@@ -125,11 +130,12 @@ class TokenStore:
             "redirect_uri_sent": binding.redirect_uri_sent,
             "challenge": binding.code_challenge,
         }
-        # The index first: it may name a grant that is gone, but must miss none that lives.
-        self._list(grant, self._absolute_ms + self._code_ms)
         self._link.run(
             "open_grant", [self._grant_key(grant.grant_id)], [_json(stored), self._code_ms]
         )
+        # After the grant, so that whoever finds an entry without one may drop it; and before
+        # anybody has the code, so that no grant that can come to life is missing.
+        self._list(grant, self._absolute_ms + self._code_ms)
 
     def redeem_code(
         self,
@@ -209,12 +215,12 @@ class TokenStore:
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
-        self._list(grant, self._access_ms)
         self._link.run(
             "issue_access",
             [self._grant_key(grant.grant_id), self._access_key(access)],
             [_json(_stored_grant(grant)), self._access_ms],
         )
+        self._list(grant, self._access_ms)
         return Issued(grant, _seconds(self._access_ms), grant.scope)
 
     def access_token(self, access: Token) -> AccessToken | None:
@@ -269,7 +275,8 @@ class TokenStore:
 
     def grants_of_client(self, client_id: str) -> Iterator[Grant]:
         """Yield the client's grants: those with tokens, and those whose code waits."""
-        return self._listed(self._client_index(client_id))
+        for shard in _SHARDS:
+            yield from self._listed(self._client_index(client_id, shard))
 
     def _listed(self, index: str) -> Iterator[Grant]:
         batch = 500
@@ -290,7 +297,7 @@ class TokenStore:
                 gone += len(dropped)
 
     def _list(self, grant: Grant, lifetime_ms: int) -> None:
-        indexes = [self._client_index(grant.client_id)]
+        indexes = [self._client_index(grant.client_id, grant.grant_id[0])]
         if grant.user is not None:
             indexes.append(self._user_index(grant.user))
         for index in indexes:
@@ -317,8 +324,8 @@ class TokenStore:
     def _user_index(self, user: str) -> str:
         return f"{self._prefix}:grants-of-user:{user}"
 
-    def _client_index(self, client_id: str) -> str:
-        return f"{self._prefix}:grants-of-client:{client_id}"
+    def _client_index(self, client_id: str, shard: str) -> str:
+        return f"{self._prefix}:grants-of-client:{shard}:{client_id}"
 
 
 def _stored_grant(grant: Grant) -> dict[str, Any]:
