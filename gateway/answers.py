@@ -20,7 +20,10 @@ def json_answer(
 ) -> Response:
     """Return a JSON object as an answer that is never cached."""
     response = Response(
-        json.dumps(members, separators=(",", ":")), status, mimetype="application/json"
+        # The newline is for people with curl.
+        json.dumps(members, separators=(",", ":")) + "\n",
+        status,
+        mimetype="application/json",
     )
     response.headers.extend([*NO_STORE, ("X-Content-Type-Options", "nosniff")])
     response.headers.extend(headers or {})

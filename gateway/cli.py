@@ -31,6 +31,8 @@ _CONFIG = click.option(
     help="The configuration file.",
 )
 
+_PORT = click.IntRange(1, 65_535)
+
 
 class _Failure(click.ClickException):
     """Something the operator can mend: said in words, without a traceback."""
@@ -211,8 +213,20 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
 
 
 @main.command()
-@click.option("--port", default=8000, show_default=True, help="Where the gateway listens.")
-def demo(port: int) -> None:
+@click.option(
+    "--port", type=_PORT, default=8000, show_default=True, help="Where the gateway listens."
+)
+@click.option(
+    "--client-port",
+    type=_PORT,
+    default=3000,
+    show_default=True,
+    help="Where the sample client listens.",
+)
+@click.option(
+    "--backend-port", type=_PORT, help="Where the sample backend listens; 8080 if that is free."
+)
+def demo(port: int, client_port: int, backend_port: int | None) -> None:
     """Run a gateway with everything around it, and print what to open and to try."""
     try:
         from gateway import demo as everything  # noqa: PLC0415 - needs the extra "server"
@@ -221,7 +235,10 @@ def demo(port: int) -> None:
             f"{error.name} is missing: install the extra, pip install 'oauth-gateway[all]'"
         ) from None
     with _words_for_errors():
-        everything.run(port)
+        try:
+            everything.run(port, client_port, backend_port)
+        except everything.CannotListen as error:
+            raise _Failure(str(error)) from None
 
 
 @contextmanager

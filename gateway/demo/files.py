@@ -1,0 +1,53 @@
+"""The files of the demo in ``gateway-data``: its secret key and its configuration."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from gateway.config import Settings
+from gateway.config_file import ConfigError, ConfigFault, settings_from_toml
+from gateway.demo.addresses import Addresses
+from gateway.passwords import hash_password
+from gateway.tokens import new_secret
+
+CONFIGURATION = "demo.toml"
+SECRET_KEY = "secret-key"  # noqa: S105 - the name of the file
+AUDIT_LOG = "audit.log"
+
+_TEMPLATE = Path(__file__).parent / "demo.toml"
+
+
+def written_settings(folder: Path, addresses: Addresses) -> Settings:
+    """Write the demo's configuration into ``folder`` and return what it says.
+
+    The secret key is made once and kept, so that tokens outlive the demo. Raises ConfigError.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_secret_key(folder / SECRET_KEY)
+        written = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+            issuer=addresses.issuer,
+            port=urlsplit(addresses.issuer).port,
+            backend=addresses.backend,
+            redirect_uri=addresses.redirect_uri,
+            secret_key_file=SECRET_KEY,
+            audit_log=AUDIT_LOG,
+            password_hash=hash_password("demo"),
+        )
+        (folder / CONFIGURATION).write_text(written, encoding="utf-8")
+    except OSError as error:
+        where = str(error.filename or folder)
+        raise ConfigError([ConfigFault(where, f"cannot be written: {error.strerror}")]) from None
+    # A GATEWAY_SECRET_KEY in the environment is for another gateway than this one.
+    return settings_from_toml(written, base=folder.absolute(), environ={})
+
+
+def _keep_secret_key(path: Path) -> None:
+    with suppress(FileExistsError):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as secret_key:
+            secret_key.write(new_secret() + "\n")
