@@ -58,13 +58,14 @@ class Browsers:
 
     def who(self, request: OwnRequest) -> ResourceOwner | None:
         """Return who is signed in. Raises StoreUnavailable and BackendUnreachable."""
-        return self._owners.who(
+        owner = self._owners.who(
             Credentials(
                 self.session_id(request),
                 self._remote_user(request),
                 self._identity.without_own_cookies(request.environ.get("HTTP_COOKIE", "")),
             )
         )
+        return owner if owner is not None and _is_tellable(owner.name) else None
 
     def _remote_user(self, request: OwnRequest) -> str | None:
         if self._remote_user_key is None:
@@ -73,8 +74,14 @@ class Browsers:
             name = request.environ.get(self._remote_user_key)
         else:
             return None
-        # WSGI gives the bytes as latin-1; a name is UTF-8.
-        return str(name).encode("latin-1", "replace").decode("utf-8", "replace") if name else None
+        if not name:
+            return None
+        try:
+            # WSGI gives the bytes as latin-1; a name is UTF-8.
+            return str(name).encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            # As it is: with any character replaced, two names could become one.
+            return str(name)
 
     def with_session(self, request: OwnRequest) -> tuple[str, bool]:
         """Return the session id to bind a form to, and whether the browser must be given it."""
@@ -114,3 +121,9 @@ class Browsers:
         if self._sign_in.method == "upstream_session":
             return self._sign_in.upstream_session.login_url.replace("{next}", escaped)
         return None
+
+
+def _is_tellable(name: str) -> bool:
+    # A header loses the spaces around a value, and cannot have control characters: the backend
+    # would be told of " admin" and of "admin" alike.
+    return name.isprintable() and name == name.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from gateway.attempts import FailureLimit
@@ -22,7 +22,7 @@ class Presented:
     """What a client said of itself: its id, and every reading of its secret, if it sent one."""
 
     client_id: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 def presented_client(authorization: str | None, parameters: Parameters) -> Presented | None:
@@ -70,7 +70,8 @@ def basic_credentials(authorization: str) -> Presented:
         as_text = unquote(secret, errors="strict")
     except UnicodeError:
         raise invalid_client("malformed_basic") from None
-    return Presented(client_id, tuple(dict.fromkeys((as_form, as_text))))
+    # RFC 6749 §2.3.1: an empty secret is one that was left out.
+    return Presented(client_id, tuple(dict.fromkeys(filter(None, (as_form, as_text)))))
 
 
 def authenticated_client(

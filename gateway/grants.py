@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.authorization import AuthorizationRequest
 from gateway.clients import Clients, RegisteredClient, is_public
 from gateway.config import Client, Settings
-from gateway.errors import OAuthError, invalid_grant, invalid_scope
+from gateway.errors import OAuthError, invalid_client, invalid_grant, invalid_scope
 from gateway.parameters import Parameters, required, scope_names
 from gateway.pkce import s256_challenge
 from gateway.token_store import (
@@ -32,10 +32,10 @@ from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
 class TokenResponse:
     """A successful token response (RFC 6749 §5.1), and the grant it came from."""
 
-    access_token: str
+    access_token: str = field(repr=False)
     expires_in: int
     scope: str
-    refresh_token: str | None
+    refresh_token: str | None = field(repr=False)
     grant: Grant
 
     def members(self) -> dict[str, str | int]:
@@ -173,7 +173,12 @@ class Grants:
             new_grant_id(), client.client_id, None, " ".join(scopes), registered.registered
         )
         access = self._keys.newest.random(Kind.ACCESS, grant.grant_id)
-        return self._answer(self._store.issue_access(grant, access), access, None)
+        issued = self._store.issue_access(grant, access)
+        if registered.registered == "store" and self._clients.find(client.client_id) is None:
+            # Removed since it proved who it is, and its grants ended before this one was there.
+            self._store.end_grant(grant.grant_id)
+            raise invalid_client("unknown_client")
+        return self._answer(issued, access, None)
 
     def _answer(
         self, issued: Issued | Refusal, access: Token, refresh: Token | None

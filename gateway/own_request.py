@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from werkzeug.http import parse_cookie
-
 from gateway.config import Network
 from gateway.errors import OAuthError, invalid_request
 from gateway.parameters import decoded_pairs
@@ -41,8 +39,14 @@ class OwnRequest:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     def cookie(self, name: str) -> str | None:
-        """Return the cookie of that name, ``None`` if there is none."""
-        return parse_cookie(self.environ.get("HTTP_COOKIE", "")).get(name)
+        """Return the cookie of that name, ``None`` if there is none, or more than one.
+
+        RFC 6265 §4.2.1, to the letter: a name is not trimmed of what only looks like a space
+        (that would undo the prefix ``__Host-``), and of two nobody knows who set which.
+        """
+        pairs = (pair.partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
+        values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
+        return values[0] if len(values) == 1 else None
 
     def query_pairs(self) -> list[tuple[str, str]]:
         """Return the query's parameters. Raises OAuthError."""

@@ -125,11 +125,16 @@ def not_repeated(pairs: Iterable[tuple[str, str]], rules: Mapping[str, Rule]) ->
 
 
 def well_formed(parameters: Parameters, rules: Mapping[str, Rule]) -> Parameters:
-    """Return the parameters if each keeps its rule. Raises OAuthError ``invalid_request``."""
+    """Return the parameters if each keeps its rule.
+
+    Raises OAuthError ``invalid_request``; ``invalid_scope`` for a malformed scope (RFC 6749
+    §4.1.2.1, §5.2).
+    """
     for name, value in parameters.items():
         fault = rules[name](value)
         if fault is not None:
-            raise invalid_request(f"The parameter {name} {fault}.", why=f"malformed_{name}")
+            error = "invalid_scope" if name == "scope" else "invalid_request"
+            raise OAuthError(error, f"The parameter {name} {fault}.", why=f"malformed_{name}")
     return parameters
 
 

@@ -18,6 +18,11 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _PARAMETERS = re.compile(r";[^/]*")
 _SLASHES = re.compile(r"//+")
+_END_OF_PATH = re.compile(r"[?#].*", re.DOTALL)
+# RFC 3629 §3 forbids longer encodings than needed; a decoder that takes them reads '.' or '/'.
+_OVERLONG = re.compile(r"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+# No standard has it, and some servers decode it.
+_UNICODE_ESCAPE = re.compile(r"%[uU][0-9A-Fa-f]{4}")
 
 # How often a path may be decoded before it is taken for an attack.
 _DEEPEST_ESCAPE = 4
@@ -44,22 +49,25 @@ def readings(path: str, *, escaped: bool) -> tuple[str, ...]:
         raise RefusedPath("not_absolute")
     if escaped and ("#" in path or "?" in path):
         raise RefusedPath("not_a_path")
-    decoded = [path]
-    while len(decoded) <= _DEEPEST_ESCAPE and _ESCAPE.search(decoded[-1]):
-        decoded.append(_decoded_once(decoded[-1]))
-    if _ESCAPE.search(decoded[-1]):
-        raise RefusedPath("escaped_too_often")
-    for each in decoded:
-        _without_control_characters(each, escaped=escaped and each is path)
-        _without_dot_segments(each)
+    _not_escaped_too_often(path)
+    _without_control_characters(path, escaped=escaped)
     # A raw target is read decoded; PATH_INFO is read as it is, and a further time decoded
     # only by an application that decodes twice.
-    shown = decoded[1:] if escaped and len(decoded) > 1 else decoded
-    found = [_decoded_but_for_slashes(path)] if escaped else []
-    for each in shown:
-        cut = re.split(r"[?#]", each, maxsplit=1)[0] or "/"
-        found += [each, cut, _SLASHES.sub("/", _PARAMETERS.sub("", cut)), _SLASHES.sub("/", each)]
-    return tuple(dict.fromkeys(found))
+    first = [path]
+    if escaped:
+        without_parameters = _decoded_once(_without_parameters(path))
+        first = [_decoded_but_for_slashes(path), _decoded_once(path), without_parameters]
+    found = dict.fromkeys(first)
+    # Servers go these ways in different orders, so each is tried on what the others give.
+    for reading in (queue := list(found)):
+        _without_control_characters(reading, escaped=False)
+        _without_dot_segments(reading)
+        _without_odd_encodings(reading)
+        for other in (way(reading) for way in _WAYS):
+            if other not in found:
+                found[other] = None
+                queue.append(other)
+    return tuple(found)
 
 
 def _decoded_once(path: str) -> str:
@@ -68,6 +76,28 @@ def _decoded_once(path: str) -> str:
 
 def _decoded_but_for_slashes(path: str) -> str:
     return "%2F".join(_decoded_once(part) for part in re.split("%2[Ff]", path))
+
+
+def _without_parameters(path: str) -> str:
+    return _PARAMETERS.sub("", path)
+
+
+def _with_single_slashes(path: str) -> str:
+    return _SLASHES.sub("/", path)
+
+
+def _without_query(path: str) -> str:
+    return _END_OF_PATH.sub("", path) or "/"
+
+
+_WAYS = (_decoded_once, _without_parameters, _with_single_slashes, _without_query)
+
+
+def _not_escaped_too_often(path: str) -> None:
+    for _ in range(_DEEPEST_ESCAPE):
+        path = _decoded_once(path)
+    if _ESCAPE.search(path):
+        raise RefusedPath("escaped_too_often")
 
 
 def _without_control_characters(path: str, *, escaped: bool) -> None:
@@ -79,5 +109,13 @@ def _without_control_characters(path: str, *, escaped: bool) -> None:
 
 def _without_dot_segments(path: str) -> None:
     for segment in path.split("/"):
-        if segment.partition(";")[0] in {".", ".."}:
+        # Windows reads past the spaces at the end of a name.
+        if segment.partition(";")[0].strip(" ") in {".", ".."}:
             raise RefusedPath("dot_segment")
+
+
+def _without_odd_encodings(path: str) -> None:
+    if _OVERLONG.search(path):
+        raise RefusedPath("overlong_utf_8")
+    if _UNICODE_ESCAPE.search(path):
+        raise RefusedPath("unicode_escape")

@@ -24,6 +24,11 @@ _FORBIDDEN_SCHEMES = frozenset(
     | {"mailto", "resource", "vbscript", "view-source", "ws", "wss"}
 )
 
+# A name as the DNS and Content-Security-Policy have it, or an IPv6 address, and a port.
+_HOST_AND_PORT = re.compile(
+    r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
+
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?(/[^?#]*)?(\?[^#]*)?")
 
 
@@ -60,6 +65,8 @@ def _web_uri_fault(uri: str, scheme: str) -> str | None:
         return "has no host"
     if "@" in parts.netloc:
         return "has user information before the host"
+    if not _HOST_AND_PORT.fullmatch(parts.netloc):
+        return "has a host or port that cannot be read"
     if re.search(r"(^|/)(\.|%2e){1,2}(/|$)", parts.path, re.IGNORECASE):
         return "has a dot segment in its path"
     if scheme == "http" and not is_loopback_host(host):

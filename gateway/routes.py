@@ -51,12 +51,16 @@ class Routes:
         """Return what ``method`` on a path needs, given every reading of that path.
 
         Raises RefusedPath if two readings need different things: one of them would be
-        judged, and the other one served.
+        judged, and the other one served. A method has two if it is not in upper case:
+        RFC 9110 §9.1 takes ``post`` for another than ``POST``, many backends do not.
         """
         first = self._first_match(method, readings[0])
         for other in readings[1:]:
             if self._first_match(method, other) != first:
                 raise RefusedPath("ambiguous")
+        usual = method.upper()
+        if usual != method and self._first_match(usual, readings[0]) != first:
+            raise RefusedPath("ambiguous_method")
         return first
 
     def _first_match(self, method: str, path: str) -> Requirement:

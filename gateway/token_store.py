@@ -28,6 +28,9 @@ from gateway.tokens import Token
 # ids, so that a cluster's nodes share it.
 _SHARDS = ascii_letters + digits + "-_"
 
+# How many grants are asked for at once.
+_BATCH = 500
+
 # How long a grant's last use may be out of date (s), and of how many grants one process
 # remembers having noted it.
 _TOUCH_SECONDS = 60.0
@@ -230,7 +233,7 @@ class TokenStore:
         """
         read = ("MGET", self._grant_key(access.grant_id), self._access_key(access))
         stored, remaining = (
-            self._link.command_and_note(read, self._touch(access.grant_id))
+            self._link.command_and_note(read, self._touch(access))
             if self._touch_is_due(access.grant_id)
             else self._link.command(*read)
         )
@@ -279,12 +282,16 @@ class TokenStore:
             yield from self._listed(self._client_index(client_id, shard))
 
     def _listed(self, index: str) -> Iterator[Grant]:
-        batch = 500
-        position, gone = 0, 0
-        while grant_ids := self._link.command(
-            "ZRANGE", index, position - gone, position - gone + batch - 1
-        ):
-            position += len(grant_ids)
+        # A scan, since entries come and go meanwhile and would shift the pages of a range:
+        # what is there from beginning to end is found, though perhaps twice.
+        seen: set[str] = set()
+        cursor = -1
+        while cursor:
+            cursor, entries = self._link.command("ZSCAN", index, max(cursor, 0), "COUNT", _BATCH)
+            grant_ids = list(dict.fromkeys(each for each, _ in entries if each not in seen))
+            if not grant_ids:
+                continue
+            seen.update(grant_ids)
             answers = self._link.commands(*(("GET", self._grant_key(each)) for each in grant_ids))
             dropped = []
             for grant_id, stored in zip(grant_ids, answers, strict=True):
@@ -294,7 +301,6 @@ class TokenStore:
                     yield _grant(grant_id, stored)
             if dropped:
                 self._link.command("ZREM", index, *dropped)
-                gone += len(dropped)
 
     def _list(self, grant: Grant, lifetime_ms: int) -> None:
         indexes = [self._client_index(grant.client_id, grant.grant_id[0])]
@@ -312,8 +318,9 @@ class TokenStore:
         self._touched[grant_id] = now
         return True
 
-    def _touch(self, grant_id: str) -> tuple[str | int, ...]:
-        return ("EVAL", script("touch_grant").text, 1, self._grant_key(grant_id))
+    def _touch(self, access: Token) -> tuple[str | int, ...]:
+        keys = self._grant_key(access.grant_id), self._access_key(access)
+        return ("EVAL", script("touch_grant").text, len(keys), *keys)
 
     def _grant_key(self, grant_id: str) -> str:
         return f"{self._prefix}:{{{grant_id}}}"

@@ -8,7 +8,8 @@
 -- or {why not, grant (JSON)}.
 -- The caller has proved that the token is genuine. So one that is neither current nor within
 -- its grace was used before, and its reuse ends the grant.
--- Safe to repeat: what was rotated in the grace time gives the same successor again.
+-- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
+-- same access token, which lives no longer for it and stays revoked if it was.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -30,30 +31,35 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local left = grant.ends - now
 if left <= 0 then return {'unknown', stored} end
 local rotated = {}
-local within_grace = false
+local rotated_at
 for _, entry in ipairs(grant.rotated or {}) do
   if now - entry[2] < tonumber(ARGV[6]) then
     rotated[#rotated + 1] = entry
-    if entry[1] == ARGV[2] then within_grace = true end
+    if entry[1] == ARGV[2] then rotated_at = math.min(entry[2], now) end
   end
 end
 
-local key = 1
-if within_grace then
-  -- The keys may have been changed since: find the one whose successor was given.
+local key
+if rotated_at then
+  -- The keys may have been changed since: find the one whose successor was given. A gateway
+  -- that has it no more can neither tell that one nor give another.
   local known = {[grant.refresh] = true}
   for _, entry in ipairs(rotated) do known[entry[1]] = true end
   for candidate = 1, #KEYS - 1 do
     if known[ARGV[5 + 2 * candidate]] then key = candidate end
   end
+  if not key then return {'unknown', stored} end
 elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
   -- Only who was given 'next' knows it: the store was set back behind that answer, and the
   -- current token is one that was exchanged as well.
   rotated[#rotated + 1] = {grant.refresh, now}
   if ARGV[2] == grant.next then rotated[#rotated + 1] = {grant.next, now} end
+  -- No honest client comes this often; a grant is read with every request and must stay small.
+  while #rotated > 64 do table.remove(rotated, 1) end
   grant.rotated = rotated
   grant.refresh = ARGV[7]
   grant.next = ARGV[8]
+  key, rotated_at = 1, now
 else
   redis.call('DEL', KEYS[1])
   return {'reused', stored}
@@ -64,6 +70,9 @@ stored = cjson.encode(grant)
 local access_ms = math.min(tonumber(ARGV[4]), left)
 local idle_ms = math.max(access_ms, math.min(tonumber(ARGV[5]), left))
 redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
-local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
-redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
-return {'ok', stored, redis.call('PTTL', KEYS[1 + key]), scope, key}
+access_ms = math.min(access_ms, rotated_at + tonumber(ARGV[4]) - now)
+if access_ms > 0 then
+  local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
+  redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
+end
+return {'ok', stored, math.max(0, redis.call('PTTL', KEYS[1 + key])), scope, key}
