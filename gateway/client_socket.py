@@ -1,0 +1,38 @@
+"""The client's own socket, where the WSGI server shows it, and whether the client has left.
+
+WSGI tells an application that its client left only when something is written to it. While
+nothing is written, as on a silent event stream, the socket itself has to be looked at.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from wsgiref.types import WSGIEnvironment
+
+#: TCP_INFO begins with the connection's state; 1 is ESTABLISHED in every Linux.
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
+_ESTABLISHED = 1
+
+
+def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
+    """Give the socket of the request's client, or ``None`` where the server keeps it."""
+    found: socket.socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return found
+
+
+def has_left(client: socket.socket) -> bool:
+    """Whether the client closed its side; only for a socket that is readable.
+
+    Bytes that wait to be read, such as a pipelined request, do not hide the end on Linux,
+    because the kernel is asked for the state of the connection. Elsewhere, and on unix
+    sockets, only an end without such bytes before it is seen.
+    """
+    try:
+        if _TCP_INFO is not None and client.family in (socket.AF_INET, socket.AF_INET6):
+            return client.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] != _ESTABLISHED
+        if isinstance(client, ssl.SSLSocket):
+            return False  # what is readable is ciphertext, and taking it would break the stream
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True

@@ -1,0 +1,69 @@
+"""What the proxy answers when it is not the backend that answers."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{phrase}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"></head>
+<body><main><h1>{phrase}</h1><p>{description}</p></main></body></html>
+"""
+
+
+class ProxyError(Exception):
+    """A request that is not forwarded, or whose answer cannot be handed on.
+
+    ``status`` is what the client gets, ``description`` one sentence for people that never
+    holds anything of the request, ``retry_after`` seconds for the header of that name.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, description: str, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.retry_after = retry_after
+
+    @property
+    def error(self) -> str:
+        """The machine-readable name: ``bad_gateway`` for 502, and so on."""
+        return self.status.phrase.lower().replace(" ", "_").replace("-", "_")
+
+
+def bad_request(description: str) -> ProxyError:
+    """400: the request cannot be read in exactly one way."""
+    return ProxyError(HTTPStatus.BAD_REQUEST, description)
+
+
+def respond(
+    error: ProxyError, environ: WSGIEnvironment, start_response: StartResponse
+) -> list[bytes]:
+    """Answer with ``error`` as JSON, or as a page where the client prefers HTML."""
+    accepted = parse_accept_header(environ.get("HTTP_ACCEPT"), MIMEAccept)
+    best = accepted.best_match(["application/json", "text/html"], default="application/json")
+    if best == "text/html":
+        body = _PAGE.format(phrase=error.status.phrase, description=error.description).encode()
+        kind = "text/html; charset=utf-8"
+    else:
+        members = {"error": error.error, "error_description": error.description}
+        body = json.dumps(members).encode()
+        kind = "application/json"
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
+    start_response(f"{error.status.value} {error.status.phrase}", headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
