@@ -29,6 +29,7 @@ from gateway.routes import Routes
 from gateway.session_store import ConsentStore, SessionStore
 from gateway.sign_in import AskBackend, ResourceOwners
 from gateway.sign_in_pages import SignInPages
+from gateway.store_check import StoreCheck
 from gateway.token_store import TokenStore
 from gateway.tokens import TokenKeys
 from gateway.verify import VerifyEndpoint
@@ -47,6 +48,7 @@ class Core:
     """What decides, apart from HTTP: also what the command line works with."""
 
     link: RedisLink
+    store: TokenStore
     clients: Clients
     grants: Grants
     keys: TokenKeys
@@ -57,6 +59,7 @@ class Gateway:
     """All that the middleware needs to answer or forward a request."""
 
     link: RedisLink
+    store_check: StoreCheck
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
@@ -70,7 +73,7 @@ def core(settings: Settings) -> Core:
     clients = Clients(settings.clients, link, prefix)
     keys = TokenKeys(settings.secret_keys)
     store = TokenStore(link, prefix, settings.tokens)
-    return Core(link, clients, Grants(store, keys, clients, settings), keys)
+    return Core(link, store, clients, Grants(store, keys, clients, settings), keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
@@ -123,7 +126,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         ),
         audit=audit,
     )
-    health = Health(link)
+    store_check = StoreCheck(link)
+    health = Health(link, store_check)
     document = metadata(settings)
 
     def show_metadata(request: OwnRequest) -> Response:
@@ -153,7 +157,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return Gateway(link, audit, decisions, identity, own)
+    return Gateway(link, store_check, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

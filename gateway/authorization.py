@@ -219,6 +219,6 @@ def authorization_response(
     if destination.state is not None:
         pairs.append(("state", destination.state))
     pairs.append(("iss", issuer))
-    uri = destination.redirect_uri
-    separator = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
-    return f"{uri}{separator}{urlencode(pairs)}"
+    uri, mark, query = destination.redirect_uri.partition("?")
+    separator = "&" if query and not query.endswith("&") else ""
+    return f"{uri}{mark or '?'}{query}{separator}{urlencode(pairs)}"

@@ -30,9 +30,14 @@ class Circuit:
         self._failures = 0
         self._next_probe = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether only a probe is let through."""
+        return self._failures >= _FAILURES_TO_OPEN
+
     def admit(self) -> None:
         """Let a request through, or raise CircuitOpen."""
-        if self._failures < _FAILURES_TO_OPEN:
+        if not self.is_open:
             return
         now = self._clock()
         if now < self._next_probe:

@@ -16,8 +16,10 @@ from gateway.config import GRANT_TYPES, Client, Settings
 from gateway.config_file import ConfigError, client_faults, load_config
 from gateway.config_grammar import listen_fault
 from gateway.embedded_store import EmbeddedStoreError
+from gateway.index_repair import list_live_grants_again
 from gateway.passwords import hash_password
 from gateway.redis_link import StoreUnavailable
+from gateway.store_check import store_warnings
 from gateway.token_store import Grant
 from gateway.tokens import new_secret
 
@@ -68,14 +70,25 @@ def serve(path: Path, listen: str | None) -> None:
 
 @main.command()
 @_CONFIG
-def check(path: Path) -> None:
-    """Say every fault of the configuration file; exit status 2 if there is one."""
+@click.option("--store", "ask_store", is_flag=True, help="Also ask the store how it is set up.")
+def check(path: Path, *, ask_store: bool) -> None:
+    """Say every fault of the configuration file; exit status 2 if there is one.
+
+    With --store also if the store does not answer. What about it can lose grants is said, and
+    is no fault.
+    """
     with _words_for_errors():
         settings = load_config(path)
     click.echo(
         f"{path}: no fault. {_count(len(settings.clients), 'client')},"
         f" {_count(len(settings.routes), 'route')}, {_count(len(settings.sign_in.users), 'user')}."
     )
+    if ask_store:
+        with _core(path) as (core, _):
+            warnings = store_warnings(core.link)
+        for warning in warnings:
+            click.echo(f"warning: store {warning.server}: {warning.text}")
+        click.echo(f"the store answers. {_count(len(warnings), 'warning')}.")
 
 
 @main.command("hash-password")
@@ -139,9 +152,11 @@ def client_add(path: Path, *, public: bool, name: str | None, **members: Any) ->
 def client_list(path: Path) -> None:
     """List every client: its id, where it is registered, its kind and name."""
     with _core(path) as (core, _):
-        for each in core.clients.all():
-            kind = "public" if each.client.secret_sha256 is None else "confidential"
-            click.echo(f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}")
+        # All of them, before any is shown: half a list would look like a whole one.
+        everyone = list(core.clients.all())
+    for each in everyone:
+        kind = "public" if each.client.secret_sha256 is None else "confidential"
+        click.echo(f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}")
 
 
 @client.command("show")
@@ -210,6 +225,16 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
     with _core(path) as (core, _):
         ended = core.grants.end_all(user=user, client_id=client_id)
     click.echo(f"ended {_count(len(ended), 'grant')}")
+
+
+@grant.command("repair")
+@_CONFIG
+def grant_repair(path: Path) -> None:
+    """List every live grant again, so that list and revoke find it; after a failover."""
+    with _core(path) as (core, settings):
+        longest = settings.tokens.code_seconds + settings.tokens.grant_seconds
+        count = list_live_grants_again(core.link, core.store, longest)
+    click.echo(f"listed {_count(count, 'live grant')}")
 
 
 @main.command()

@@ -55,8 +55,9 @@ class Upstream:
 class Store:
     """``[store]``: where grants, sessions and counters live.
 
-    ``timeout`` bounds each of connecting, waiting for a connection, and one command.
-    ``ca_file``, ``cert_file`` and ``key_file`` are for the ``rediss`` schemes.
+    ``timeout`` bounds waiting for a connection, connecting and one command together; they are
+    tried twice at most. ``wait_replicas`` is how many replicas must have a revocation before
+    it is acknowledged. ``ca_file``, ``cert_file`` and ``key_file`` are for the ``rediss`` schemes.
     """
 
     url: str = "embedded"
@@ -64,6 +65,7 @@ class Store:
     key_prefix: str = "gateway"
     timeout: float = 0.5
     connections: int = 100
+    wait_replicas: int = 0
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None

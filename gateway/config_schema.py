@@ -119,6 +119,7 @@ _STORE = Table(
         "key_prefix": text(key_prefix_fault),
         "timeout": number(zero=False),
         "connections": _COUNT,
+        "wait_replicas": whole_number(0),
         "ca_file": _file,
         "cert_file": _file,
         "key_file": _file,

@@ -7,22 +7,29 @@ from werkzeug.wrappers import Response
 from gateway.answers import json_answer
 from gateway.own_request import OwnRequest
 from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store_check import StoreCheck
 
 
 class Health:
     """Answers orchestrators: ``/live`` (restart me?) and ``/ready`` (send me requests?)."""
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, store_check: StoreCheck) -> None:
         self._link = link
+        self._store_check = store_check
 
     def live(self, request: OwnRequest) -> Response:
         """200: this process answers."""
         return json_answer({"live": True})
 
     def ready(self, request: OwnRequest) -> Response:
-        """200 while the store answers; 503 while it does not."""
+        """200 while the store answers; 503 while it does not.
+
+        ``warnings`` says what about the store can lose grants; not which server it is, since
+        anybody may ask.
+        """
         try:
             self._link.command("PING")
         except StoreUnavailable:
             return json_answer({"live": True, "ready": False, "store": "unavailable"}, 503)
-        return json_answer({"live": True, "ready": True, "store": "ok"})
+        warnings = list(dict.fromkeys(each.text for each in self._store_check.warnings()))
+        return json_answer({"live": True, "ready": True, "store": "ok", "warnings": warnings})

@@ -53,6 +53,8 @@ class OAuthGateway:
             for name, value in ({} if raw_target else settings.upstream.headers).items()
         }
         self._parts.link.open()
+        # Logs them. A store that does not answer yet is asked again by the health probe.
+        self._parts.store_check.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""
@@ -60,6 +62,7 @@ class OAuthGateway:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
+        self._parts.link.begin_request()
         try:
             path = self._judged_path(environ)
             if path in self._parts.endpoints:

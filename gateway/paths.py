@@ -26,6 +26,8 @@ _UNICODE_ESCAPE = re.compile(r"%[uU][0-9A-Fa-f]{4}")
 
 # How often a path may be decoded before it is taken for an attack.
 _DEEPEST_ESCAPE = 4
+# Every reading takes time; no honest path has half as many.
+_MOST_READINGS = 16
 
 
 class RefusedPath(Exception):  # noqa: N818 - says what became of it
@@ -55,8 +57,9 @@ def readings(path: str, *, escaped: bool) -> tuple[str, ...]:
     # only by an application that decodes twice.
     first = [path]
     if escaped:
-        without_parameters = _decoded_once(_without_parameters(path))
-        first = [_decoded_but_for_slashes(path), _decoded_once(path), without_parameters]
+        raw = [path, _without_parameters(path)]
+        raw += [_with_single_slashes(each) for each in raw]
+        first = [decoded(each) for each in raw for decoded in (_decoded_but_for_slashes, _decoded)]
     found = dict.fromkeys(first)
     # Servers go these ways in different orders, so each is tried on what the others give.
     for reading in (queue := list(found)):
@@ -67,15 +70,17 @@ def readings(path: str, *, escaped: bool) -> tuple[str, ...]:
             if other not in found:
                 found[other] = None
                 queue.append(other)
+        if len(found) > _MOST_READINGS:
+            raise RefusedPath("too_many_readings")
     return tuple(found)
 
 
-def _decoded_once(path: str) -> str:
+def _decoded(path: str) -> str:
     return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
 
 
 def _decoded_but_for_slashes(path: str) -> str:
-    return "%2F".join(_decoded_once(part) for part in re.split("%2[Ff]", path))
+    return "%2F".join(_decoded(part) for part in re.split("%2[Ff]", path))
 
 
 def _without_parameters(path: str) -> str:
@@ -90,12 +95,18 @@ def _without_query(path: str) -> str:
     return _END_OF_PATH.sub("", path) or "/"
 
 
-_WAYS = (_decoded_once, _without_parameters, _with_single_slashes, _without_query)
+_WAYS = (
+    _decoded_but_for_slashes,
+    _decoded,
+    _without_parameters,
+    _with_single_slashes,
+    _without_query,
+)
 
 
 def _not_escaped_too_often(path: str) -> None:
     for _ in range(_DEEPEST_ESCAPE):
-        path = _decoded_once(path)
+        path = _decoded(path)
     if _ESCAPE.search(path):
         raise RefusedPath("escaped_too_often")
 

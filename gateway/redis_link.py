@@ -5,8 +5,8 @@ sees :class:`StoreUnavailable`, and the client of the gateway a 503: trouble of 
 never a client's fault.
 
 Every command and every script here is safe to send twice (see the scripts in ``lua/``), so
-one that got no answer is sent once more, if there is time: all together takes no longer
-than twice ``store.timeout``.
+one that got no answer is sent once more, if there is time. All together takes no longer
+than twice ``store.timeout``; so does all that one request asks.
 """
 
 from __future__ import annotations
@@ -14,35 +14,29 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from redis.exceptions import (
-    BusyLoadingError,
-    MaxConnectionsError,
-    NoScriptError,
-    RedisClusterException,
-    RedisError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.circuit import Circuit, CircuitOpen
+from gateway.circuit import CircuitOpen
 from gateway.config import Store
 from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
-from gateway.redis_client import RedisClient, connect, node_of
+from gateway.redis_client import Topology, connect
+from gateway.redis_errand import Errand, is_silence, must_move
+from gateway.redis_node import Command, RedisNode
 
 logger = logging.getLogger("gateway.store")
 
-Answer = TypeVar("Answer")
+# What the store has cost the present request so far (s); None outside of requests.
+_spent: ContextVar[float | None] = ContextVar("spent", default=None)
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
@@ -70,11 +64,10 @@ class RedisLink:
 
     def __init__(self, settings: Store) -> None:
         self._settings = settings
-        self._client: RedisClient | None = None
+        self._topology: Topology | None = None
         self._owner_pid = 0
         self._opening = threading.Lock()
         self._embedded = EmbeddedStore(settings.data_dir) if settings.url == "embedded" else None
-        self._circuits: dict[str, Circuit] = {}
 
     def open(self) -> None:
         """Start the embedded store, if that is the one.
@@ -87,91 +80,161 @@ class RedisLink:
 
     def close(self) -> None:
         """Give up the connections, and this process's share of an embedded store."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._topology is not None:
+            self._topology.close()
+            self._topology = None
         if self._embedded is not None:
             self._embedded.release()
 
-    def command(self, *words: str | int) -> Any:
-        """Send one command and return its answer. Raises StoreUnavailable."""
-        return self._answered(lambda client: client.execute_command(*words), words)
+    @property
+    def patience(self) -> float:
+        """How long a request waits for the store, all together (s)."""
+        return 2 * self._settings.timeout
 
-    def commands(self, *commands: Sequence[str | int]) -> list[Any]:
-        """Send several commands in one round trip; return their answers.
+    def begin_request(self) -> None:
+        """Give what this thread asks from now on, all of it together, the time of one request."""
+        _spent.set(0.0)
+
+    def command(self, *words: str | int, replicated: bool = False) -> Any:
+        """Send one command, whose first argument is its key, and return its answer.
+
+        ``replicated`` waits until ``store.wait_replicas`` replicas have it as well.
+        Raises StoreUnavailable.
+        """
+        return self._one(words, replicated=replicated)
+
+    def commands(self, *commands: Command) -> list[Any]:
+        """Send several commands, in one round trip for each node; return their answers.
 
         Raises StoreUnavailable if any of them has no answer or was refused.
         """
-        return self._answered(
-            lambda client: [_good(each) for each in _pipelined(client, commands)], commands[0]
-        )
+        with self._bounded() as (topology, ends):
+            by_node: dict[int, list[int]] = {}
+            for number, words in enumerate(commands):
+                node = topology.node_of(str(words[1]), ends)
+                by_node.setdefault(id(node), []).append(number)
+            answers: list[Any] = [None] * len(commands)
+            for numbers in by_node.values():
+                together = [commands[number] for number in numbers]
+                found = self._sent(topology, together, ends, decisive=0, key=str(together[0][1]))
+                for number, answer in zip(numbers, found, strict=True):
+                    answers[number] = answer
+            for number, answer in enumerate(answers):
+                if must_move(answer):
+                    words = commands[number]
+                    answers[number] = self._sent(topology, [words], ends, key=str(words[1]))[0]
+            return [_good(answer) for answer in answers]
 
-    def command_and_note(self, words: Sequence[str | int], note: Sequence[str | int]) -> Any:
+    def command_and_note(self, words: Command, note: Command) -> Any:
         """Send a command, and with it in one round trip a note whose loss does no harm.
 
         Returns the command's answer. Raises StoreUnavailable.
         """
-        return self._answered(lambda client: _good(_pipelined(client, (words, note))[0]), words)
+        with self._bounded() as (topology, ends):
+            both = (words, note)
+            return _good(self._sent(topology, both, ends, key=str(words[1]), decisive=1)[0])
 
-    def run(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """Run the script ``name`` and return its answer. Raises StoreUnavailable."""
+    def run(
+        self,
+        name: str,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        *,
+        replicated: bool = False,
+    ) -> Any:
+        """Run the script ``name`` and return its answer. Raises StoreUnavailable.
+
+        ``replicated`` waits until ``store.wait_replicas`` replicas have its changes as well.
+        """
         lua = script(name)
+        tail = (len(keys), *keys, *arguments)
+        return self._one(
+            ("EVALSHA", lua.sha1, *tail),
+            key=keys[0],
+            replicated=replicated,
+            in_full=("EVAL", lua.text, *tail),
+        )
 
-        def send(client: RedisClient) -> Any:
-            try:
-                return client.execute_command("EVALSHA", lua.sha1, len(keys), *keys, *arguments)
-            except NoScriptError:
-                # A new or restarted node, or SCRIPT FLUSH: the text goes along once.
-                return client.execute_command("EVAL", lua.text, len(keys), *keys, *arguments)
+    def nodes(self) -> list[RedisNode]:
+        """Return every primary, for :meth:`command_at`. Raises StoreUnavailable."""
+        with self._bounded() as (topology, ends):
+            return topology.primaries(ends)
 
-        return self._answered(send, (name, keys[0]))
+    def command_at(self, node: RedisNode, *words: str | int) -> Any:
+        """Send a command to one of :meth:`nodes`. Raises StoreUnavailable."""
+        with self._bounded() as (topology, ends):
+            return _good(self._sent(topology, [words], ends, node=node)[0])
 
-    def _answered(
-        self, send: Callable[[RedisClient], Answer], words: Sequence[str | int]
-    ) -> Answer:
+    def _one(
+        self,
+        words: Command,
+        *,
+        key: str | None = None,
+        replicated: bool,
+        in_full: Command | None = None,
+    ) -> Any:
+        if key is None and len(words) > 1:
+            key = str(words[1])
+        with self._bounded() as (topology, ends):
+            wanted = self._settings.wait_replicas if replicated else 0
+            commands = [words, *self._until_replicated(str(key), wanted)]
+            answers = self._sent(topology, commands, ends, key=key, in_full=in_full)
+            answer, *rest = map(_good, answers)
+            if rest and rest[-1] < wanted:
+                logger.warning("a change is on %d replicas, not on %d", rest[-1], wanted)
+                raise StoreUnavailable("replicas")
+            return answer
+
+    def _until_replicated(self, key: str, wanted: int) -> list[Command]:
+        if not wanted:
+            return []
+        # WAIT is about the last change that its connection made. Who repeats a revocation makes
+        # none, and would be told that all is well: hence a change in any case.
+        milliseconds = int(self._settings.timeout * 800)
+        return [("SET", f"{key}:wait", "", "PX", 1), ("WAIT", wanted, milliseconds)]
+
+    @contextmanager
+    def _bounded(self) -> Iterator[tuple[Topology, float]]:
+        """Give who to ask and when it has to end; make one error of all that goes wrong."""
         started = monotonic()
-        circuit = self._circuit(words)
+        before = _spent.get()
+        left = self.patience - (before or 0.0)
         try:
-            circuit.admit()
-            client = self._redis()
-            try:
-                answer = send(client)
-            except (RedisConnectionError, RedisTimeoutError):
-                # Half of the time is left for a second try, which finds another connection.
-                if monotonic() - started > self._settings.timeout * 1.1:
-                    raise
-                answer = send(client)
+            if left <= 0:
+                raise RedisTimeoutError("the request has had its time")
+            yield self._opened(), started + left
         except CircuitOpen:
             raise StoreUnavailable("CircuitOpen") from None
-        except (RedisError, RedisClusterException, EmbeddedStoreError) as error:
+        except (RedisError, EmbeddedStoreError) as error:
             logger.warning("the store gave no answer: %s", type(error).__name__)
-            if _is_silence(error):
-                circuit.failed()
+            if isinstance(error, EmbeddedStoreError) or is_silence(error):
                 self._revive_embedded()
             raise StoreUnavailable(type(error).__name__) from error
-        circuit.succeeded()
-        return answer
+        finally:
+            if before is not None:
+                _spent.set(before + monotonic() - started)
 
-    def _circuit(self, words: Sequence[str | int]) -> Circuit:
-        """Return the circuit of the node that a command goes to: one dead node is not all."""
-        node = node_of(self._client, str(words[1])) if len(words) > 1 else ""
-        circuit = self._circuits.get(node)
-        if circuit is None:
-            circuit = self._circuits[node] = Circuit(self._settings.timeout)
-        return circuit
+    def _sent(
+        self, topology: Topology, commands: Sequence[Command], ends: float, **options: Any
+    ) -> list[Any]:
+        return Errand(topology, commands, ends, self._settings.timeout, **options).answers()
 
-    def _redis(self) -> RedisClient:
-        client = self._client
-        if client is not None and self._owner_pid == os.getpid():
-            return client
+    def _opened(self) -> Topology:
+        topology = self._topology
+        if topology is not None and self._owner_pid == os.getpid():
+            return topology
         if not self._opening.acquire(timeout=self._settings.timeout):
             raise RedisTimeoutError("somebody else is connecting")
         try:
-            if self._client is None or self._owner_pid != os.getpid():
-                socket = self._embedded.ensure_running() if self._embedded else None
-                self._client = connect(self._settings, socket)
+            if self._topology is None or self._owner_pid != os.getpid():
+                socket = (
+                    self._embedded.ensure_running(self._settings.timeout)
+                    if self._embedded is not None
+                    else None
+                )
+                self._topology = connect(self._settings, socket)
                 self._owner_pid = os.getpid()
-            return self._client
+            return self._topology
         finally:
             self._opening.release()
 
@@ -190,20 +253,6 @@ class RedisLink:
                 self._opening.release()
 
         threading.Thread(target=revive, args=(self._embedded,), daemon=True).start()
-
-
-def _is_silence(error: Exception) -> bool:
-    """Tell whether a server gave no answer, and not that it or the pool is busy."""
-    silent = isinstance(error, RedisConnectionError | RedisTimeoutError | RedisClusterException)
-    return silent and not isinstance(error, BusyLoadingError | MaxConnectionsError)
-
-
-def _pipelined(client: RedisClient, commands: Sequence[Sequence[str | int]]) -> list[Any]:
-    pipeline = client.pipeline(transaction=False)
-    for words in commands:
-        pipeline.execute_command(*words)
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    return answers
 
 
 def _good(answer: Any) -> Any:

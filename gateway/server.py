@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
+import math
+import resource
 import socket
+import stat
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
 from gateway.config import Settings
 from gateway.config_file import ConfigError
-from gateway.embedded_store import EmbeddedStore
+from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
+from gateway.master import Master
 from gateway.middleware import OAuthGateway
 from gateway.proxy import Proxy
+from gateway.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
 
 logger = logging.getLogger("gateway.server")
 
-_KEEP_ALIVE_SECONDS = 5
+#: A worker that did not move for so long is replaced.
+_HEARTBEAT_SECONDS = 30
+#: Files of a worker that are no connections: listeners, logs, pipes, the embedded store's lock.
+_OTHER_FILES = 128
+#: Before a worker that could not begin ends, and the next one tries.
+_RETRY_SECONDS = 1.0
 
 
 class CannotListen(Exception):  # noqa: N818 - says what is wrong
@@ -34,13 +45,14 @@ class CannotListen(Exception):  # noqa: N818 - says what is wrong
 class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """A gunicorn application that builds the gateway in each worker, after the fork.
 
-    ``read_settings`` is called at the start and at each SIGHUP. When it raises ConfigError at
-    a SIGHUP, the settings in force stay in force.
+    ``read_settings`` is called at the start and at each SIGHUP. When what it gives then cannot
+    be used, the settings in force stay in force.
     """
 
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
         self._read_settings = read_settings
         self._settings = read_settings()
+        self._store: EmbeddedStore | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -49,10 +61,11 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         for name, value in {
             "bind": server.listen,
             "workers": server.workers,
-            "worker_class": "gevent",
+            "worker_class": Worker,
             "worker_connections": server.connections,
-            "keepalive": _KEEP_ALIVE_SECONDS,
-            "graceful_timeout": int(server.graceful_seconds),
+            "keepalive": KEEP_ALIVE_SECONDS,
+            "timeout": _HEARTBEAT_SECONDS,
+            "graceful_timeout": math.ceil(server.graceful_seconds) + MASTER_EXTRA_SECONDS,
             "proc_name": "oauth-gateway",
             "control_socket_disable": True,
             # The parser that the tests are run against, also where a faster one is installed.
@@ -68,19 +81,59 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         }.items():
             self.cfg.set(name, value)
 
-    def reload(self) -> None:
-        """Take over the configuration file again (SIGHUP)."""
+    def prepare(self) -> None:
+        """Find out here, before a worker dies of it, what else is wrong.
+
+        Raises CannotListen and EmbeddedStoreError.
+        """
+        must_be_free(self._settings.server.listen)
+        self._prepare(self._settings)
+
+    def read_again(self) -> bool:
+        """Take over the configuration file again, and return whether it could be used."""
         try:
-            self._settings = self._read_settings()
-        except ConfigError as error:
-            logger.error("the new configuration has faults, the old one stays:\n%s", error)  # noqa: TRY400
-        super().reload()
+            settings = self._read_settings()
+            if settings.server.listen != self._settings.server.listen:
+                must_be_free(settings.server.listen)
+            self._prepare(settings)
+        except (ConfigError, CannotListen, EmbeddedStoreError) as error:
+            logger.error(  # noqa: TRY400 - the operator's fault needs no traceback
+                "the new configuration cannot be used, the old one stays:\n%s", error
+            )
+            return False
+        except Exception:
+            # Whatever it is: what runs goes on.
+            logger.exception("the new configuration cannot be used, the old one stays")
+            return False
+        self._settings = settings
+        return True
 
     def load(self) -> OAuthGateway:
         """Build the gateway, in a worker."""
-        settings = self._settings
-        proxy = Proxy(settings.upstream, settings.server, settings.issuer)
-        return OAuthGateway(proxy, settings, raw_target=True)
+        try:
+            return _build(self._settings)
+        except EmbeddedStoreError as error:
+            # It could be had when the configuration was read. gunicorn gives the whole server
+            # up where a worker cannot begin, but not where one ends like this.
+            logger.error("the embedded store does not run: %s", error)  # noqa: TRY400
+            time.sleep(_RETRY_SECONDS)
+            raise SystemExit(1) from None
+
+    def run(self) -> None:
+        """Serve until a signal ends it."""
+        Master(self).run()
+
+    def _prepare(self, settings: Settings) -> None:
+        _build(settings).close()
+        store = None
+        if settings.store.url == "embedded":
+            # Held, so that it outlives a moment without workers.
+            store = EmbeddedStore(settings.store.data_dir)
+            store.ensure_running()
+        if self._store is not None:
+            self._store.release()
+        self._store = store
+        allow_files(settings)
 
 
 def serve(read_settings: Callable[[], Settings]) -> None:
@@ -89,23 +142,21 @@ def serve(read_settings: Callable[[], Settings]) -> None:
     Raises ConfigError, CannotListen, and EmbeddedStoreError if the embedded store is
     configured and cannot run here. A remote store need not answer yet.
     """
-    application = StandaloneGateway(read_settings)
-    settings = read_settings()
-    must_be_free(settings.server.listen)
-    embedded = (
-        EmbeddedStore(settings.store.data_dir) if settings.store.url == "embedded" else None
-    )
-    if embedded is not None:
-        # Here, so that what is wrong is said once and before a worker dies of it; and held,
-        # so that it outlives a moment without workers.
-        embedded.ensure_running()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    application = StandaloneGateway(read_settings)
+    application.prepare()
     application.run()
+
+
+def _build(settings: Settings) -> OAuthGateway:
+    proxy = Proxy(settings.upstream, settings.server, settings.issuer)
+    return OAuthGateway(proxy, settings, raw_target=True)
 
 
 def must_be_free(listen: str) -> None:
     """Raise CannotListen if ``listen``, ``host:port`` or ``unix:path``, cannot be had."""
     if listen.startswith("unix:"):
+        _must_be_a_place_for_a_socket(listen, Path(listen.removeprefix("unix:")))
         return
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -117,9 +168,43 @@ def must_be_free(listen: str) -> None:
             why = (
                 "another program listens there"
                 if error.errno == errno.EADDRINUSE
-                else os.strerror(error.errno or 0)
+                else error.strerror or str(error)
             )
             raise CannotListen(f"cannot listen on {listen}: {why}") from None
+
+
+def _must_be_a_place_for_a_socket(listen: str, path: Path) -> None:
+    try:
+        if not stat.S_ISDIR(path.parent.stat().st_mode):
+            raise CannotListen(f"cannot listen on {listen}: {path.parent} is not a directory")
+        if path.exists() and not path.is_socket():
+            raise CannotListen(f"cannot listen on {listen}: the path is taken")
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from None
+
+
+def allow_files(settings: Settings) -> None:
+    """Raise the limit of open files to what the configured connections need, if it may be."""
+    # One connection of a client, one of the backend for it, and those of the store.
+    needed = 2 * settings.server.connections + settings.store.connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (ValueError, OSError):
+        allowed = soft
+    if allowed >= needed:
+        logger.info("the limit of open files is raised from %d to %d", soft, allowed)
+    else:
+        logger.warning(
+            "a worker may have %d files open, but server.connections = %d needs %d:"
+            " raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            allowed,
+            settings.server.connections,
+            needed,
+        )
 
 
 def overridden(settings: Settings, listen: str | None) -> Settings:
@@ -127,4 +212,3 @@ def overridden(settings: Settings, listen: str | None) -> Settings:
     if listen is None:
         return settings
     return replace(settings, server=replace(settings.server, listen=listen))
-

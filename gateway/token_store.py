@@ -13,7 +13,9 @@ key. Tokens appear as SHA-256 alone.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from string import ascii_letters, digits
@@ -21,7 +23,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.config import Tokens
-from gateway.redis_link import RedisLink, script
+from gateway.redis_link import RedisLink, StoreUnavailable, script
 from gateway.tokens import Token
 
 # A client may have most of all grants: its index is cut up by the first character of their
@@ -30,6 +32,9 @@ _SHARDS = ascii_letters + digits + "-_"
 
 # How many grants are asked for at once.
 _BATCH = 500
+
+# How long to wait before asking again whether a code's first request was answered (s).
+_PENDING_PAUSE = 0.02
 
 # How long a grant's last use may be out of date (s), and of how many grants one process
 # remembers having noted it.
@@ -134,7 +139,7 @@ class TokenStore:
             "challenge": binding.code_challenge,
         }
         self._link.run(
-            "open_grant", [self._grant_key(grant.grant_id)], [_json(stored), self._code_ms]
+            "open_grant", [self.grant_key(grant.grant_id)], [_json(stored), self._code_ms]
         )
         # After the grant, so that whoever finds an entry without one may drop it; and before
         # anybody has the code, so that no grant that can come to life is missing.
@@ -157,25 +162,33 @@ class TokenStore:
         ``redirect_uri`` and ``code_challenge`` (made of the verifier) are empty where the
         request had none. A replay with the right proof ends the grant.
         """
-        status, stored, *issued = self._link.run(
-            "redeem_code",
-            [self._grant_key(code.grant_id), self._access_key(access)],
-            [
-                client_id,
-                code.digest,
-                redirect_uri,
-                code_challenge,
-                request_id,
-                self._access_ms,
-                self._idle_ms,
-                self._absolute_ms,
-                refresh.digest if refresh else "",
-                following.digest if following else "",
-            ],
-        )
+        keys = [self.grant_key(code.grant_id), self._access_key(access)]
+        arguments: list[str | int] = [
+            client_id,
+            code.digest,
+            redirect_uri,
+            code_challenge,
+            request_id,
+            self._access_ms,
+            self._idle_ms,
+            self._absolute_ms,
+            refresh.digest if refresh else "",
+            following.digest if following else "",
+            # Longer than a request waits, so that never two of them are answered.
+            int(1500 * self._link.patience),
+        ]
+        ends = monotonic() + self._link.patience
+        while True:
+            status, stored, *issued = self._link.run("redeem_code", keys, arguments)
+            if status != "pending":
+                break
+            if monotonic() > ends:
+                raise StoreUnavailable("pending")
+            time.sleep(_PENDING_PAUSE)
         if status != "ok":
             return Refusal(status)
-        grant = _grant(code.grant_id, stored)
+        self._note_delivery(code.grant_id, request_id)
+        grant = grant_from_json(code.grant_id, stored)
         return Issued(grant, _seconds(issued[0]), grant.scope)
 
     def rotate_refresh(
@@ -197,7 +210,7 @@ class TokenStore:
         status, stored, *issued = self._link.run(
             "rotate_refresh",
             [
-                self._grant_key(presented.grant_id),
+                self.grant_key(presented.grant_id),
                 *(self._access_key(each.access) for each in candidates),
             ],
             [
@@ -212,15 +225,21 @@ class TokenStore:
         )
         if status != "ok":
             return Refusal(status)
+        self._note_delivery(presented.grant_id, presented.digest)
         remaining_ms, given_scope, candidate = issued
-        grant = _grant(presented.grant_id, stored)
+        grant = grant_from_json(presented.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
+
+    def _note_delivery(self, grant_id: str, what: str) -> None:
+        # Where this gets lost, a repetition is answered once more, and ends nothing.
+        with suppress(StoreUnavailable):
+            self._link.run("note_delivery", [self.grant_key(grant_id)], [what])
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
         self._link.run(
             "issue_access",
-            [self._grant_key(grant.grant_id), self._access_key(access)],
+            [self.grant_key(grant.grant_id), self._access_key(access)],
             [_json(_stored_grant(grant)), self._access_ms],
         )
         self._list(grant, self._access_ms)
@@ -231,7 +250,7 @@ class TokenStore:
 
         One round trip, also when the time of the grant's last use is noted along with it.
         """
-        read = ("MGET", self._grant_key(access.grant_id), self._access_key(access))
+        read = ("MGET", self.grant_key(access.grant_id), self._access_key(access))
         stored, remaining = (
             self._link.command_and_note(read, self._touch(access))
             if self._touch_is_due(access.grant_id)
@@ -252,25 +271,25 @@ class TokenStore:
 
     def is_current_refresh(self, refresh: Token) -> Grant | None:
         """Return the grant whose refresh token this is at the moment, or ``None``."""
-        stored = self._link.command("GET", self._grant_key(refresh.grant_id))
+        stored = self._link.command("GET", self.grant_key(refresh.grant_id))
         if not stored or json.loads(stored).get("refresh") != refresh.digest:
             return None
-        return _grant(refresh.grant_id, stored)
+        return grant_from_json(refresh.grant_id, stored)
 
     def revoke(self, token: Token, client_id: str, *, whole_grant: bool) -> Refusal | Grant:
         """Take a genuine token back: a refresh token with its whole grant (RFC 7009 §2.1).
 
         ``client_id`` is empty when the caller did not say which client it is.
         """
-        keys = [self._grant_key(token.grant_id)]
+        keys = [self.grant_key(token.grant_id)]
         if not whole_grant:
             keys.append(self._access_key(token))
-        status, stored = self._link.run("revoke_token", keys, [client_id])
-        return _grant(token.grant_id, stored) if status == "revoked" else Refusal(status)
+        status, stored = self._link.run("revoke_token", keys, [client_id], replicated=True)
+        return grant_from_json(token.grant_id, stored) if status == "revoked" else Refusal(status)
 
     def end_grant(self, grant_id: str) -> None:
         """End a grant with all its tokens; they are refused from this moment on."""
-        self._link.command("DEL", self._grant_key(grant_id))
+        self._link.command("DEL", self.grant_key(grant_id), replicated=True)
 
     def grants_of_user(self, user: str) -> Iterator[Grant]:
         """Yield the user's grants: those with tokens, and those whose code waits."""
@@ -282,32 +301,35 @@ class TokenStore:
             yield from self._listed(self._client_index(client_id, shard))
 
     def _listed(self, index: str) -> Iterator[Grant]:
-        # A scan, since entries come and go meanwhile and would shift the pages of a range:
-        # what is there from beginning to end is found, though perhaps twice.
+        # A scan, since entries come and go meanwhile and would shift the pages of a range.
         seen: set[str] = set()
-        cursor = -1
-        while cursor:
-            cursor, entries = self._link.command("ZSCAN", index, max(cursor, 0), "COUNT", _BATCH)
-            grant_ids = list(dict.fromkeys(each for each, _ in entries if each not in seen))
+        cursor = ""
+        while cursor != "0":
+            cursor, scanned = self._link.run("scan_index", [index], [cursor or "0", _BATCH])
+            grant_ids = list(dict.fromkeys(each for each in scanned if each not in seen))
             if not grant_ids:
                 continue
             seen.update(grant_ids)
-            answers = self._link.commands(*(("GET", self._grant_key(each)) for each in grant_ids))
+            answers = self._link.commands(*(("GET", self.grant_key(each)) for each in grant_ids))
             dropped = []
             for grant_id, stored in zip(grant_ids, answers, strict=True):
                 if stored is None:
                     dropped.append(grant_id)
                 else:
-                    yield _grant(grant_id, stored)
+                    yield grant_from_json(grant_id, stored)
             if dropped:
                 self._link.command("ZREM", index, *dropped)
 
     def _list(self, grant: Grant, lifetime_ms: int) -> None:
+        for index in self.indexes_of(grant):
+            self._link.run("list_in_index", [index], [grant.grant_id, lifetime_ms])
+
+    def indexes_of(self, grant: Grant) -> list[str]:
+        """Return the keys of the indexes that a grant belongs in."""
         indexes = [self._client_index(grant.client_id, grant.grant_id[0])]
         if grant.user is not None:
             indexes.append(self._user_index(grant.user))
-        for index in indexes:
-            self._link.run("list_in_index", [index], [grant.grant_id, lifetime_ms])
+        return indexes
 
     def _touch_is_due(self, grant_id: str) -> bool:
         now = monotonic()
@@ -319,10 +341,11 @@ class TokenStore:
         return True
 
     def _touch(self, access: Token) -> tuple[str | int, ...]:
-        keys = self._grant_key(access.grant_id), self._access_key(access)
+        keys = self.grant_key(access.grant_id), self._access_key(access)
         return ("EVAL", script("touch_grant").text, len(keys), *keys)
 
-    def _grant_key(self, grant_id: str) -> str:
+    def grant_key(self, grant_id: str) -> str:
+        """Return the key of a grant."""
         return f"{self._prefix}:{{{grant_id}}}"
 
     def _access_key(self, access: Token) -> str:
@@ -344,7 +367,8 @@ def _stored_grant(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _grant(grant_id: str, stored: str) -> Grant:
+def grant_from_json(grant_id: str, stored: str) -> Grant:
+    """Read a grant as it is kept."""
     members = json.loads(stored)
     return Grant(
         grant_id,

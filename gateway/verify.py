@@ -3,35 +3,59 @@
 nginx (``auth_request``), Caddy (``forward_auth``), Traefik and Envoy ask here before they
 forward: 200 with the identity headers, or 401, 403 and 400 as the request itself would get.
 What the original request was is told in headers; they count only from a trusted proxy,
-since anybody could send them.
+since anybody could send them. ``docs/deploy.md`` says what a proxy must do for its part.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from werkzeug.wrappers import Response
 
-from gateway.answers import denied_answer, error_answer
+from gateway.answers import NO_STORE, denied_answer, error_answer
 from gateway.audit import Audit
 from gateway.config import Settings
 from gateway.decisions import Decisions, Denied, refused_path
+from gateway.forwarding import request_target
 from gateway.identity import IdentityHeaders
 from gateway.own_request import OwnRequest
 from gateway.paths import RefusedPath, readings
+from gateway.proxy_errors import ProxyError
 from gateway.token_store import AccessToken
 
-# Each proxy has its own pair of names.
-_TARGETS = ("HTTP_X_ORIGINAL_URI", "HTTP_X_FORWARDED_URI")
-_METHODS = ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_FORWARDED_METHOD")
+# Each proxy has its own pair of names: nginx by custom the first, all others the second.
+_PAIRS = (
+    ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI"),
+    ("HTTP_X_FORWARDED_METHOD", "HTTP_X_FORWARDED_URI"),
+)
+
+#: RFC 9110 §9.1.
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalRequest:
-    """The request that the proxy asks about: its method, and its raw path without the query."""
+    """The request that the proxy asks about: its method, and its raw target."""
 
     method: str
-    path: str
+    target: str
+
+    @property
+    def path(self) -> str:
+        """The raw path."""
+        return self.target.partition("?")[0]
+
+    def readings(self) -> tuple[str, ...]:
+        """Return every way to read the path. Raises RefusedPath, as the request itself would."""
+        if not self.target.startswith("/"):
+            raise RefusedPath("not_a_path")
+        try:
+            request_target({"RAW_URI": self.target})
+        except ProxyError:
+            # The gateway forwards no such target, so it lets no other proxy forward it.
+            raise RefusedPath("not_a_path") from None
+        return readings(self.path, escaped=True)
 
 
 class NotAsked(Exception):  # noqa: N818 - says what is wrong
@@ -46,22 +70,24 @@ def original_request(request: OwnRequest) -> OriginalRequest:
     """Return the request that a trusted proxy asks about.
 
     A proxy sets one pair of names and may let the client's own headers of the other pair
-    through. So where both are there they must agree. Raises NotAsked.
+    through. So half a pair is not enough, and two pairs must agree. Raises NotAsked.
     """
     if not request.from_trusted_proxy:
         raise NotAsked("untrusted_proxy")
-    target = _agreed(request, _TARGETS)
-    method = _agreed(request, _METHODS)
-    if not target.startswith("/"):
-        raise NotAsked("not_origin_form")
-    return OriginalRequest(method, target.partition("?")[0])
-
-
-def _agreed(request: OwnRequest, keys: tuple[str, ...]) -> str:
-    values = {request.environ[key] for key in keys if request.environ.get(key)}
-    if len(values) != 1:
-        raise NotAsked("contradictory_original" if values else "missing_original")
-    return str(values.pop())
+    asked = {
+        (request.environ.get(method, ""), request.environ.get(target, ""))
+        for method, target in _PAIRS
+    } - {("", "")}
+    if not asked or not all(method and target for method, target in asked):
+        raise NotAsked("missing_original")
+    if len(asked) > 1:
+        raise NotAsked("contradictory_original")
+    original = OriginalRequest(*asked.pop())
+    if _METHOD.fullmatch(original.method) is None:
+        # WSGI joins repeated headers with a comma. No method has one, so this tells a proxy
+        # that adds its headers to the client's from one that overwrites them.
+        raise NotAsked("malformed_method")
+    return original
 
 
 class VerifyEndpoint:
@@ -79,19 +105,20 @@ class VerifyEndpoint:
         """200 with the identity headers, or the answer to give. Raises StoreUnavailable."""
         try:
             original = original_request(request)
-            needed = readings(original.path, escaped=True)
+            ways = original.readings()
         except NotAsked as fault:
             self._audit.record("verify", outcome="refused", why=fault.why, address=request.address)
             return error_answer(403, "access_denied", "Nothing that can be decided was asked.")
         except RefusedPath as refused:
             return self._denied(request, original, refused_path(refused.why))
-        decision = self._decisions.decide(original.method, needed, request.authorization)
+        decision = self._decisions.decide(original.method, ways, request.authorization)
         if isinstance(decision, Denied):
             return self._denied(request, original, decision)
         token = decision.token
         if self._audit.requests:
             self._audit.record("request", outcome="allowed", **_members(request, original, token))
-        return Response(b"", 200, self._identity.headers(token) if token else ())
+        # Never kept by a proxy's cache: a token may be revoked the next moment.
+        return Response(b"", 200, (*NO_STORE, *(self._identity.headers(token) if token else ())))
 
     def _denied(self, request: OwnRequest, original: OriginalRequest, denied: Denied) -> Response:
         self._audit.record(

@@ -5,9 +5,12 @@
 --       4 code challenge of the verifier, '' if none was sent   5 id of this request
 --       6 access token lifetime (ms)   7 idle lifetime (ms)   8 absolute lifetime (ms)
 --       9 refresh token (digest), '' for none   10 its successor (digest)
+--      11 how long the request that redeemed the code may wait for this answer (ms)
 -- Returns {'ok', grant (JSON), access token's remaining ms}, or {why not, grant (JSON)}.
 -- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
--- Safe to repeat: the request that redeemed the code gets the same answer again.
+-- Safe to repeat: the request that redeemed the code gets the same answer again. If that answer
+-- never arrived (see note_delivery), nobody has the tokens, and the client's next request gets
+-- them: a store that fell silent is no replay. 'pending' while it may still arrive.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -17,17 +20,23 @@ local default_redirect_uri = ARGV[3] == '' and not grant.redirect_uri_sent
 if grant.redirect_uri ~= ARGV[3] and not default_redirect_uri then return {'redirect_uri', stored} end
 if grant.challenge ~= ARGV[4] then return {'code_verifier', stored} end
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if grant.redeemed == ARGV[5] then
   return {'ok', stored, redis.call('PTTL', KEYS[2])}
 elseif grant.redeemed then
-  redis.call('DEL', KEYS[1])
-  return {'replayed', stored}
+  local undelivered = grant.undelivered
+  if not undelivered or undelivered[1] ~= grant.redeemed then
+    redis.call('DEL', KEYS[1])
+    return {'replayed', stored}
+  elseif now < undelivered[2] + tonumber(ARGV[11]) then
+    return {'pending', stored}
+  end
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local access_ms = math.min(tonumber(ARGV[6]), tonumber(ARGV[8]))
 grant.redeemed = ARGV[5]
+grant.undelivered = {ARGV[5], now}
 grant.used = tonumber(time[1])
 grant.ends = now + tonumber(ARGV[8])
 local idle_ms = access_ms

@@ -1,11 +1,11 @@
-#!lua
+#!lua flags=allow-oom
 -- Take back a genuine token (RFC 7009 §2.1).
 -- KEYS  1 grant   2 access token, absent for a refresh token
 -- ARGV  1 client_id, '' if the caller did not say who it is
 -- Returns {what was done: 'unknown', 'client', 'revoked', grant (JSON)}.
 -- A refresh token ends the grant, and with it every access token. An access token ends
 -- alone, and leaves an empty value until it would have expired: within the grace time the
--- refresh token it came from could otherwise give it again.
+-- refresh token it came from could otherwise give it again. Nothing here needs more memory.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 if ARGV[1] ~= '' and cjson.decode(stored).client ~= ARGV[1] then return {'client', stored} end

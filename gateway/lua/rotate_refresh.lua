@@ -9,7 +9,8 @@
 -- The caller has proved that the token is genuine. So one that is neither current nor within
 -- its grace was used before, and its reuse ends the grant.
 -- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
--- same access token, which lives no longer for it and stays revoked if it was.
+-- same access token, which lives no longer for it and stays revoked if it was. The grace time
+-- begins when the answer has arrived (see note_delivery), however long the store was silent.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -32,8 +33,9 @@ local left = grant.ends - now
 if left <= 0 then return {'unknown', stored} end
 local rotated = {}
 local rotated_at
+local undelivered = grant.undelivered and grant.undelivered[1]
 for _, entry in ipairs(grant.rotated or {}) do
-  if now - entry[2] < tonumber(ARGV[6]) then
+  if now - entry[2] < tonumber(ARGV[6]) or entry[1] == undelivered then
     rotated[#rotated + 1] = entry
     if entry[1] == ARGV[2] then rotated_at = math.min(entry[2], now) end
   end
@@ -59,6 +61,7 @@ elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
   grant.rotated = rotated
   grant.refresh = ARGV[7]
   grant.next = ARGV[8]
+  grant.undelivered = {ARGV[2], now}
   key, rotated_at = 1, now
 else
   redis.call('DEL', KEYS[1])

@@ -1,0 +1,215 @@
+"""One Redis server: connections to it, and a time at which every exchange with it has ended.
+
+A time limit of redis-py holds for each read from a socket, so an answer that trickles in may
+take for ever; and it holds for each of the steps, so their sum is longer. Here an exchange is
+given the time when it ends, and everything in it (waiting for a connection, connecting, TLS,
+authentication, sending, receiving) has what is left until then.
+
+A command is sent once; whether to send it again is known in :mod:`gateway.redis_link`.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, LifoQueue
+from time import monotonic
+from typing import Any
+
+from redis.connection import (
+    Connection,
+    DefaultParser,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.circuit import Circuit
+
+Command = Sequence[str | int]
+
+# What close() does with data that was not sent: forget it, and tell the server (RST).
+_FORGET = struct.pack("ii", 1, 0)
+
+_ASKING: Command = ("ASKING",)
+
+_Parser: Any = DefaultParser
+
+
+class _PunctualParser(_Parser):  # type: ignore[misc]  # redis-py chooses its base at run time
+    """A parser that gives up when its connection's time is over, however often data comes."""
+
+    def on_connect(self, connection: Any) -> None:
+        super().on_connect(connection)
+        self._connection = connection
+
+    def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
+        self._connection.set_time_left()
+        return super().read_from_socket(*arguments, **options)
+
+
+class _Punctual:
+    """What a connection of redis-py becomes with a time at which all of it has ended."""
+
+    ends = 0.0
+    _sock: Any
+
+    def seconds_left(self) -> float:
+        left = self.ends - monotonic()
+        if left <= 0:
+            raise RedisTimeoutError("the time is over")
+        return left
+
+    def set_time_left(self) -> None:
+        self._sock.settimeout(self.seconds_left())
+
+    def open(self) -> None:
+        this: Any = self
+        # The handshake of TLS has the second one.
+        this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
+        this.connect()
+
+    def send(self, packed: Any) -> None:
+        this: Any = self
+        self.set_time_left()
+        this.send_packed_command(packed, check_health=False)
+
+    def abandon(self) -> None:
+        """Close the connection so that nothing of what was sent arrives later."""
+        this: Any = self
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
+        this.disconnect()
+
+
+class _TcpConnection(_Punctual, Connection):
+    pass
+
+
+class _TlsConnection(_Punctual, SSLConnection):
+    pass
+
+
+class _UnixConnection(_Punctual, UnixDomainSocketConnection):
+    pass
+
+
+def _connection_maker(address: Mapping[str, Any], options: Mapping[str, Any]) -> Callable[[], Any]:
+    """Return how to make connections to ``address``: ``host`` and ``port``, or ``path``."""
+    connection_class: Any = _TcpConnection
+    if "path" in address:
+        connection_class = _UnixConnection
+    elif options.get("tls"):
+        connection_class = _TlsConnection
+    settings = {
+        **{name: value for name, value in options.items() if name != "tls"},
+        **address,
+        "parser_class": _PunctualParser,
+        "decode_responses": True,
+        # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
+        # the library, which would be two more round trips.
+        "protocol": 2,
+        "driver_info": None,
+    }
+    return lambda: connection_class(**settings)
+
+
+class RedisNode:
+    """A server, at most ``connections`` connections to it, and the circuit before it.
+
+    ``address`` is ``host`` and ``port``, or ``path``; ``options`` are those of a connection of
+    redis-py, and ``tls``.
+    """
+
+    def __init__(
+        self,
+        address: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        connections: int,
+        timeout: float,
+    ) -> None:
+        self.host: str = address.get("host", "")
+        self.name = str(address.get("path", "")) or f"{self.host}:{address.get('port')}"
+        self.circuit = Circuit(timeout)
+        self._make = _connection_maker(address, options)
+        self._timeout = timeout
+        self._closed = False
+        # A place for every connection; the ones used last come first, None is yet to be made.
+        self._free: LifoQueue[Any] = LifoQueue()
+        for _ in range(connections):
+            self._free.put(None)
+
+    def send(self, commands: Sequence[Command], ends: float, *, asking: bool = False) -> list[Any]:
+        """Send commands in one round trip and return their answers, at ``ends`` (monotonic).
+
+        An error that Redis answers is returned in the place of the answer. ``asking`` is for a
+        slot that is on its way to this node. Raises redis-py's ConnectionError and
+        TimeoutError when there is no answer; then it is not known what was executed.
+        """
+        sent = [each for command in commands for each in (_ASKING, command)] if asking else commands
+        connection = self._take(ends)
+        whole = False
+        try:
+            connection.ends = ends
+            if not connection.is_connected:
+                connection.open()
+            connection.send(connection.pack_commands(sent))
+            answers = [_answer(connection) for _ in sent]
+            whole = True
+        except (RedisConnectionError, RedisTimeoutError):
+            # What happened to this one has probably happened to those that nobody uses now.
+            self.drop_idle()
+            raise
+        finally:
+            self._give_back(connection, whole=whole)
+        return answers[1::2] if asking else answers
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody is using."""
+        kept = 0
+        with suppress(Empty):
+            while True:
+                connection = self._free.get_nowait()
+                if connection is not None:
+                    connection.abandon()
+                kept += 1
+        for _ in range(kept):
+            self._free.put(None)
+
+    def close(self) -> None:
+        """Close every connection, those in use as soon as they are free."""
+        self._closed = True
+        self.drop_idle()
+
+    def _take(self, ends: float) -> Any:
+        try:
+            connection = self._free.get(timeout=max(0.0, min(self._timeout, ends - monotonic())))
+        except Empty:
+            raise MaxConnectionsError("every connection is in use") from None
+        if connection is None:
+            try:
+                connection = self._make()
+            except BaseException:
+                self._free.put(None)
+                raise
+        return connection
+
+    def _give_back(self, connection: Any, *, whole: bool) -> None:
+        if whole and not self._closed:
+            self._free.put(connection)
+        else:
+            connection.abandon()
+            self._free.put(None)
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error

@@ -1,0 +1,119 @@
+"""What a request costs in commands to the store. Every one of them is a round trip, or less."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+
+from gateway.clients import Clients
+from gateway.config import Client as RegisteredClient
+from gateway.config import Store
+from gateway.redis_link import RedisLink
+from tests.support.oauth_client import TOKEN, Client
+from tests.support.parties import Parties, parties_at
+from tests.support.running_gateway import RunningGateway
+from tests.support.store import embedded
+
+
+@pytest.fixture
+def parties(gateway: RunningGateway) -> Parties:
+    return parties_at(gateway)
+
+
+@pytest.fixture(scope="module")
+def redis(gateway: RunningGateway) -> Iterator[Redis]:
+    """The store of the gateway, seen from beside it."""
+    with embedded(gateway.data_dir) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module")
+def kept_in_the_store(gateway: RunningGateway) -> Client:
+    """A client that is asked of the store every time."""
+    link = RedisLink(Store(data_dir=gateway.data_dir, timeout=5.0))
+    Clients((), link, "gateway").add(
+        RegisteredClient(
+            "kept", "Kept", ("https://kept.example/cb",), ("project",), pkce="optional"
+        )
+    )
+    link.close()
+    return Client(gateway.url, "kept", redirect_uri="https://kept.example/cb")
+
+
+def commands(redis: Redis, request: Callable[[], object]) -> list[str]:
+    """Return the commands that the gateway sends for a request, not those of its scripts."""
+    marker = secrets.token_hex()
+    seen: list[str] = []
+    with redis.monitor() as monitor:
+        request()
+        redis.echo(marker)
+        for each in monitor.listen():
+            if marker in each["command"]:
+                return seen
+            if each["client_type"] != "lua":
+                seen.append(each["command"].split(" ", 1)[0].upper())
+    raise AssertionError("the monitor ended")
+
+
+def test_a_forwarded_request_costs_one_command(parties: Parties, redis: Redis) -> None:
+    access = parties.tokens(parties.public).access
+    # The first one notes the use as well, along with the question.
+    assert commands(redis, lambda: parties.is_valid(access)) == ["MGET", "EVAL"]
+    for _ in range(3):
+        assert commands(redis, lambda: parties.is_valid(access)) == ["MGET"]
+
+
+@pytest.mark.parametrize("token", ["x", "gwa_" + "A" * 64, "Bearer", "*" * 3000])
+def test_a_made_up_token_costs_nothing(parties: Parties, redis: Redis, token: str) -> None:
+    assert commands(redis, lambda: parties.is_valid(token)) == []
+
+
+def test_a_request_without_a_token_costs_nothing(parties: Parties, redis: Redis) -> None:
+    for target in ("/public/x", "/private"):
+        assert commands(redis, lambda target=target: parties.browser.get(target)) == []  # type: ignore[misc]
+
+
+def test_a_code_exchange_costs_at_most_three(
+    parties: Parties, redis: Redis, kept_in_the_store: Client
+) -> None:
+    for client, most in ((parties.public, 1), (parties.confidential, 1), (kept_in_the_store, 2)):
+        parties.tokens(client)
+        code = parties.code(client)
+        seen = commands(redis, lambda client=client, code=code: client.redeem(code))  # type: ignore[misc]
+        assert seen == ["GET", "EVALSHA"][-most:]
+
+
+def test_a_refresh_costs_at_most_two(
+    parties: Parties, redis: Redis, kept_in_the_store: Client
+) -> None:
+    for client, most in ((parties.public, 1), (parties.confidential, 1), (kept_in_the_store, 2)):
+        first = parties.tokens(client).refresh
+        second = client.refresh(first).json()["refresh_token"]
+        for token in (second, first):
+            seen = commands(redis, lambda client=client, token=token: client.refresh(token))  # type: ignore[misc]
+            assert seen == ["GET", "EVALSHA"][-most:]
+
+
+def test_a_revocation_costs_one_and_introspection_one(parties: Parties, redis: Redis) -> None:
+    client = parties.confidential
+    tokens = parties.tokens(client)
+    client.introspect(tokens.access)
+    assert commands(redis, lambda: client.introspect(tokens.access)) == ["MGET"]
+    assert commands(redis, lambda: client.introspect(tokens.refresh)) == ["GET"]
+    client.revoke(tokens.access)
+    assert commands(redis, lambda: client.revoke(tokens.refresh)) == ["EVALSHA"]
+    assert commands(redis, lambda: client.revoke("gwr_unknown")) == []
+
+
+def test_wrong_credentials_cost_no_more_than_right_ones(parties: Parties, redis: Redis) -> None:
+    def attempt(client_id: str, secret: str) -> list[str]:
+        client = Client(parties.url, client_id, secret)
+        form = {"grant_type": "client_credentials"}
+        return commands(redis, lambda: client.post(TOKEN, form))
+
+    attempt("service", "wrong")
+    assert attempt("service", "wrong") == ["EVALSHA"]
+    assert attempt("nobody", "wrong") == ["GET"]
