@@ -14,7 +14,7 @@ import requests
 
 from gateway.redis_link import script
 from tests.faults.proxy import Faults, Proxy, proxied
-from tests.faults.site import LIMIT, Site, at_once, seconds_until, site, timed, tokens_of
+from tests.faults.site import LIMIT, Answer, Site, at_once, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
 
 #: Names the trouble, how it begins and how it ends.
@@ -273,7 +273,7 @@ def test_a_store_that_is_still_loading_its_data_is_waited_for(
     node.start(
         "--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024", wait=False
     )
-    answers = []
+    answers: list[Answer] = []
     loading = False
     while not (answers and answers[-1].status == 200):
         answers.append(timed(partial(site.use, tokens.access)))
@@ -337,8 +337,8 @@ def test_a_crash_of_the_store_loses_nothing_that_was_acknowledged(
         running = [threads.submit(refresh_until_it_fails, number) for number in range(6)]
         time.sleep(0.5)
         node.kill()
-        for each in running:
-            each.result()
+        for refreshing in running:
+            refreshing.result()
     node.start()
     wait_until(lambda: site.works(families[0].access))
     for each in families:

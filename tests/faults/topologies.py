@@ -98,7 +98,7 @@ class Server:
     def answers(self) -> bool:
         """Tell whether it takes commands."""
         with suppress(RedisError):
-            return self.ask("PING") == "PONG"
+            return bool(self.ask("PING") == "PONG")
         return False
 
     def is_loading(self) -> bool:
