@@ -17,6 +17,7 @@ import gc
 import signal
 import socket
 import time
+import warnings
 from email.utils import formatdate
 from functools import lru_cache, partial
 from time import monotonic
@@ -26,9 +27,11 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from gevent.hub import get_hub
+from gevent.monkey import MonkeyPatchWarning
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.http import wsgi
+from gunicorn.http.errors import InvalidHeader
 from gunicorn.workers.ggevent import GeventWorker
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
@@ -90,18 +93,26 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it; raises OSError, also when the client takes none of it for too long."""
-        sent = self.sock.send(data)
-        if sent == len(data):
-            return
         sending = self._worker.sending
         rest = memoryview(data)
         try:
-            while sent < len(rest):
-                rest = rest[sent:]
+            while rest:
+                # Before each piece: the very first one may already find no room.
                 sending[self] = monotonic()
-                sent = self.sock.send(rest)
+                rest = rest[self.sock.send(rest) :]
         finally:
             sending.pop(self, None)
+
+
+class _ListenerName:
+    """A listener's address, also for a connection that was taken just before it closed."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._name = listener.getsockname()
+
+    def getsockname(self) -> Any:
+        """Return the address, as the socket's own method does."""
+        return self._name
 
 
 class _GivenUpError(ConnectionResetError):
@@ -166,6 +177,15 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
             self._emit(b"")
 
 
+def require_host(request: Any) -> None:
+    """RFC 9112 §3.2: a request of HTTP/1.1 without Host is a 400; its connection ends as well.
+
+    gunicorn refuses a second one, but not that there is none. Raises its InvalidHeader.
+    """
+    if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
+        raise InvalidHeader("HOST")
+
+
 @lru_cache(maxsize=1)
 def _http_date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
@@ -182,6 +202,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         #: Those that wait for the client to take its answer, and since when.
         self.sending: dict[Connection, float] = {}
         self._told_to_end: Event | None = None
+
+    def patch(self) -> None:
+        """Make what blocks a switch to another greenlet, before the application is built."""
+        with warnings.catch_warnings():
+            # The master has imported ssl. Of the classes that were taken from it by then, which
+            # are what the warning is about, nothing here uses any.
+            warnings.simplefilter("ignore", MonkeyPatchWarning)
+            super().patch()
 
     def init_process(self) -> None:
         """Begin, in the new process."""
@@ -217,7 +245,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if self._told_to_end is not None:
             self._told_to_end.set()
 
-    def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
+    def handle(self, listener: _ListenerName, client: socket.socket, addr: Any) -> None:
         """Serve a connection."""
         greenlet = gevent.getcurrent()
         self.connections[greenlet] = Connection(client, self)
@@ -237,6 +265,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
         An exception before the head of the answer is out is answered by the caller.
         """
+        require_host(req)
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response, (self,))
         environ["wsgi.multithread"] = True
         try:
@@ -267,7 +296,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)
-        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=self._pool)
+        handle = partial(self.handle, _ListenerName(listener))
+        server = StreamServer(listener, handle=handle, spawn=self._pool)
         if self.cfg.workers > 1:
             server.max_accept = 1
         server.start()

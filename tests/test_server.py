@@ -241,27 +241,28 @@ def test_no_request_is_lost_while_the_configuration_is_reloaded(
 ) -> None:
     """On kept-alive connections: an old worker says that it closes, and then it closes."""
     with serve(replace=(("workers = 1", "workers = 2"),)) as served:
-        enough = Event()
+        reloaded = Event()
 
-        def ask() -> tuple[int, int]:
-            answers = closed = 0
+        def ask() -> int:
+            closed = 0
             connection = served.connect()
-            while not enough.is_set():
+            after = 0
+            while after < 5:
+                after += reloaded.is_set()
                 response = _answered(connection, "/public/delay/20")
                 assert response.status == 200
-                answers += 1
                 closed += response.headers["Connection"] == "close"
             connection.close()
-            return answers, closed
+            return closed
 
         asking = [in_background.submit(ask) for _ in range(8)]
-        for _ in range(4):
-            served.reload()
-        enough.set()
-        counts = [each.result() for each in asking]
-        assert all(answers > 10 for answers, _ in counts)
+        try:
+            for _ in range(4):
+                served.reload()
+        finally:
+            reloaded.set()
         # Otherwise nothing was reloaded under them.
-        assert sum(closed for _, closed in counts) >= 8
+        assert sum(each.result() for each in asking) >= 8
 
 
 def test_a_new_user_client_and_route_are_in_force_after_a_reload(serve: Serve) -> None:
@@ -317,7 +318,7 @@ def test_a_faulty_configuration_leaves_the_old_one_in_force_and_every_fault_is_l
         served.edit(("workers = 1", "worker = 1"), ("public = true", 'public = "yes"'))
         served.process.send_signal(signal.SIGHUP)
         _until(lambda: served.logged("the new configuration cannot be used"))
-        assert served.logged("server.worker")
+        assert served.logged("[server] worker: unknown key")
         assert served.logged("public: must be true or false")
         assert served.get("/public/x").status == 200
         assert served.workers() == workers
@@ -488,7 +489,7 @@ def test_the_limit_of_open_files_is_raised_for_the_configured_connections(serve:
 
 
 def test_connections_that_the_machine_does_not_allow_are_said(serve: Serve) -> None:
-    with serve(limits="-Hn 512; ulimit -Sn 512") as served:
+    with serve(limits="-Sn 512; ulimit -Hn 512") as served:
         assert served.logged("a worker may have 512 files open, but server.connections = 1000")
 
 
