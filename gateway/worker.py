@@ -18,8 +18,10 @@ import signal
 import socket
 import time
 import warnings
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache, partial
+from http import HTTPStatus
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -30,9 +32,11 @@ from gevent.hub import get_hub
 from gevent.monkey import MonkeyPatchWarning
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.http.errors import InvalidHeader
 from gunicorn.workers.ggevent import GeventWorker
+
+from gateway.unparsed import forget_half_a_request, require_host, status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
 #: which most load balancers keep theirs, so that they close first and no request is crossed.
@@ -80,6 +84,7 @@ class Connection:
     ) -> bool:
         """End waiting; a wait that was cut short ends without a request."""
         self._worker.waiting.pop(self, None)
+        forget_half_a_request(error)
         return isinstance(error, _GivenUpError)
 
     def hang_up(self) -> None:
@@ -177,15 +182,6 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
             self._emit(b"")
 
 
-def require_host(request: Any) -> None:
-    """RFC 9112 §3.2: a request of HTTP/1.1 without Host is a 400; its connection ends as well.
-
-    gunicorn refuses a second one, but not that there is none. Raises its InvalidHeader.
-    """
-    if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
-        raise InvalidHeader("HOST")
-
-
 @lru_cache(maxsize=1)
 def _http_date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
@@ -265,7 +261,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
         An exception before the head of the answer is out is answered by the caller.
         """
-        require_host(req)
+        require_host(req.version, req.headers)
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response, (self,))
         environ["wsgi.multithread"] = True
         try:
@@ -289,6 +285,18 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             raise StopIteration from None
         if response.should_close():
             raise StopIteration
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer a request that could not be parsed or served, and end its connection."""
+        status = status_of(exc)
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("Error handling request", exc_info=exc)
+        else:
+            self.log.warning(
+                "refused a request of %s: %s", addr[0] if addr else "", type(exc).__name__
+            )
+        with suppress(Exception):
+            util.write_error(client, status.value, status.phrase, "")
 
     def wants_to_close(self, connection: Connection) -> bool:
         """Whether the client is told to close: at the end, and where others wait for a turn."""
