@@ -92,7 +92,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
     consents = ConsentStore(link, prefix, settings.tokens.grant_seconds)
     owners = ResourceOwners(settings.sign_in, sessions, _asking(backend, settings.issuer))
     browsers = Browsers(settings, built.keys, owners, identity)
-    decisions = Decisions(Routes(settings.routes), grants)
+    own = OwnEndpoints(settings, pages, audit)
+    decisions = Decisions(Routes(settings.routes), grants, own)
 
     def limit(what: str, most: int) -> AttemptLimit:
         return AttemptLimit(
@@ -134,7 +135,6 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         return json_answer(document)
 
     paths = settings.endpoints
-    own = OwnEndpoints(settings, pages, audit)
     post, get, both = ("POST",), ("GET", "HEAD"), ("GET", "HEAD", "POST")
     for where, endpoint in (
         (paths.authorize, Endpoint("authorize", authorization, both, for_people=True)),

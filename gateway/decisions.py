@@ -6,7 +6,7 @@ with what the client is told and why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.bearer import MalformedBearer, bearer_token, challenge
@@ -72,11 +72,16 @@ def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
 
 
 class Decisions:
-    """The decision core: route, then bearer, then scope."""
+    """The decision core: route, then bearer, then scope.
 
-    def __init__(self, routes: Routes, grants: Grants) -> None:
+    ``own_paths`` are those at which the gateway answers itself. It has done so before anybody
+    asks here, so a path that is read as one of them is meant to reach the backend in its place.
+    """
+
+    def __init__(self, routes: Routes, grants: Grants, own_paths: Collection[str]) -> None:
         self._routes = routes
         self._grants = grants
+        self._own_paths = own_paths
 
     def decide(
         self, method: str, readings: Sequence[str], authorization: str | None
@@ -85,6 +90,8 @@ class Decisions:
 
         One round trip to the store at most. Raises StoreUnavailable.
         """
+        if any(reading in self._own_paths for reading in readings):
+            return refused_path("own")
         try:
             needed = self._routes.requirement(method, readings)
         except RefusedPath as refused:

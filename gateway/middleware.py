@@ -86,10 +86,13 @@ class OAuthGateway:
     def _judged_path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.
 
-        Raises RefusedPath, and
+        Raises RefusedPath where the client says how to divide it, and
         ProxyError where the server does not tell how the path was written.
         """
         if not self._raw_target:
+            if "HTTP_SCRIPT_NAME" in environ or "HTTP_PATH_INFO" in environ:
+                # gunicorn takes these headers for WSGI's own variables, from a loopback peer.
+                raise RefusedPath("divided_by_client")
             return str(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
         target = request_target(environ)
         environ["gateway.target"] = target

@@ -77,6 +77,10 @@ class OwnEndpoints:
         """Yield every path."""
         return iter(self._endpoints)
 
+    def __len__(self) -> int:
+        """Return how many paths there are."""
+        return len(self._endpoints)
+
     def answer(self, environ: dict[str, Any], path: str) -> Response:
         """Return the answer to a request for one of the gateway's own paths."""
         endpoint = self._endpoints[path]

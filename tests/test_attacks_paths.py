@@ -402,7 +402,6 @@ def test_a_header_that_is_named_like_a_wsgi_variable_is_not_taken_for_it(
     assert [reached.target for reached in recorded.reached()] in ([], ["/public/admin/x"])
 
 
-@pytest.mark.xfail(reason="the middleware does not refuse the header yet", strict=True)
 @pytest.mark.parametrize("recorded", ["wrapped"], indirect=True)
 def test_the_client_does_not_say_where_the_application_is_mounted(recorded: Recorded) -> None:
     """Gunicorn takes this header for WSGI's SCRIPT_NAME if its peer is a proxy on loopback."""
@@ -418,7 +417,6 @@ def test_the_client_does_not_tell_the_backend_a_prefix_to_take_off(
     assert "/public" not in dict(reached.headers).values()
 
 
-@pytest.mark.xfail(reason="the middleware looks for the path alone", strict=True)
 @pytest.mark.parametrize(
     "target",
     [
@@ -426,6 +424,7 @@ def test_the_client_does_not_tell_the_backend_a_prefix_to_take_off(
         "/oauth//token",
         "/oauth/token;x",
         "/oauth/token%3fx",
+        "/oauth/%74oken",
         "/oauth/%2574oken",
         "//api/method/frappe.integrations.oauth2.get_token",
     ],
