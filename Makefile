@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format screenshots bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/gateway demo
@@ -19,6 +19,9 @@ lint: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.support.screenshots docs/images
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py

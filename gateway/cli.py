@@ -135,11 +135,11 @@ def client_add(path: Path, *, public: bool, name: str | None, **members: Any) ->
         **members,
     )
     with _core(path) as (core, settings):
+        if core.clients.find(registered.client_id) is not None:
+            raise _Failure(f"there is a client {registered.client_id} already")
         faults = client_faults(registered, settings)
         if faults:
             raise _Failure("\n".join(faults))
-        if core.clients.find(registered.client_id) is not None:
-            raise _Failure(f"there is a client {registered.client_id} already")
         core.clients.add(registered)
     click.echo(f"client_id      {registered.client_id}")
     if secret is not None:
@@ -192,9 +192,11 @@ def client_remove(path: Path, client_id: str) -> None:
     with _core(path) as (core, _):
         if core.clients.in_file(client_id):
             raise _Failure(f"{client_id} is registered in {path}; take it out there")
-        if not core.clients.remove(client_id):
-            raise _Failure(f"there is no client {client_id}")
+        removed = core.clients.remove(client_id)
+        # Also where it is gone already: the store may have fallen silent before they all ended.
         ended = core.grants.end_all(client_id=client_id)
+        if not removed and not ended:
+            raise _Failure(f"there is no client {client_id}")
     click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
 
 

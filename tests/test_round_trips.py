@@ -27,6 +27,8 @@ def parties(gateway: RunningGateway) -> Parties:
 def redis(gateway: RunningGateway) -> Iterator[Redis]:
     """The store of the gateway, seen from beside it."""
     with embedded(gateway.data_dir) as redis:
+        # What its connection says of itself would be counted.
+        redis.ping()
         yield redis
 
 

@@ -7,14 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from gevent.monkey import MonkeyPatchWarning
 
 from gateway.config import Settings
 from gateway.demo.addresses import Addresses, listen
@@ -44,8 +42,6 @@ def run(port: int, client_port: int = 3000, backend_port: int | None = None) -> 
         # Held here, so that it outlives a moment without workers.
         store.ensure_running()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        # What it names is redis-py's module for asyncio, which nobody here calls.
-        warnings.filterwarnings("ignore", category=MonkeyPatchWarning)
         _DemoGateway(settings, Walkthrough(addresses).text(str(_FOLDER))).run()
 
 
