@@ -2,14 +2,21 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Tests mostly wait: more processes than cores.
+PROCESSES ?= 4
+SOAK_MINUTES ?= 5
+SOAK_STORE ?= one-node
 
-.PHONY: run test lint format screenshots bench clean
+.PHONY: run test soak lint format screenshots bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/gateway demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(TESTS)
+
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) --store $(SOAK_STORE)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

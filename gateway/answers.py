@@ -30,6 +30,15 @@ def json_answer(
     return response
 
 
+def frappe_answer(
+    message: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return what Frappe's revocation endpoint answers, to the letter: one member, no newline."""
+    answer = json_answer({}, status, headers)
+    answer.data = json.dumps({"message": message}, separators=(",", ":"))
+    return answer
+
+
 def error_answer(
     status: int, error: str, description: str, headers: Mapping[str, str] | None = None
 ) -> Response:

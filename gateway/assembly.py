@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -50,6 +50,7 @@ class Core:
     link: RedisLink
     store: TokenStore
     clients: Clients
+    consents: ConsentStore
     grants: Grants
     keys: TokenKeys
 
@@ -73,14 +74,15 @@ def core(settings: Settings) -> Core:
     clients = Clients(settings.clients, link, prefix)
     keys = TokenKeys(settings.secret_keys)
     store = TokenStore(link, prefix, settings.tokens)
-    return Core(link, store, clients, Grants(store, keys, clients, settings), keys)
+    consents = ConsentStore(link, prefix, settings.tokens.grant_seconds)
+    return Core(link, store, clients, consents, Grants(store, keys, clients, settings), keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
     """Build a gateway in front of ``backend``. Nothing is connected yet."""
     prefix = settings.store.key_prefix
     built = core(settings)
-    link, clients, grants = built.link, built.clients, built.grants
+    link, clients, consents, grants = built.link, built.clients, built.consents, built.grants
     audit = Audit(settings.audit)
     pages = Pages()
     identity = IdentityHeaders(
@@ -89,11 +91,12 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         [session_cookie_name(settings.issuer)],
     )
     sessions = SessionStore(link, prefix, settings.sign_in.session_seconds)
-    consents = ConsentStore(link, prefix, settings.tokens.grant_seconds)
     owners = ResourceOwners(settings.sign_in, sessions, _asking(backend, settings.issuer))
     browsers = Browsers(settings, built.keys, owners, identity)
-    own = OwnEndpoints(settings, pages, audit)
-    decisions = Decisions(Routes(settings.routes), grants, own)
+    paths = settings.endpoints
+    ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
+    own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
+    decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
 
     def limit(what: str, most: int) -> AttemptLimit:
         return AttemptLimit(
@@ -134,7 +137,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
     def show_metadata(request: OwnRequest) -> Response:
         return json_answer(document)
 
-    paths = settings.endpoints
+    own = OwnEndpoints(settings, pages, audit)
     post, get, both = ("POST",), ("GET", "HEAD"), ("GET", "HEAD", "POST")
     for where, endpoint in (
         (paths.authorize, Endpoint("authorize", authorization, both, for_people=True)),
@@ -152,8 +155,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
             Endpoint("applications", by_people.applications, both, for_people=True),
         ),
         (paths.health, Endpoint("health", health.ready, get)),
-        (_below(paths.health, "/ready"), Endpoint("health", health.ready, get)),
-        (_below(paths.health, "/live"), Endpoint("health", health.live, get)),
+        (ready, Endpoint("health", health.ready, get)),
+        (live, Endpoint("health", health.live, get)),
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from gateway import assembly
+from gateway.clients import RegisteredClient
 from gateway.config import GRANT_TYPES, Client, Settings
 from gateway.config_file import ConfigError, client_faults, load_config
 from gateway.config_grammar import listen_fault
@@ -192,11 +193,14 @@ def client_remove(path: Path, client_id: str) -> None:
     with _core(path) as (core, _):
         if core.clients.in_file(client_id):
             raise _Failure(f"{client_id} is registered in {path}; take it out there")
+        registered = core.clients.find(client_id)
         removed = core.clients.remove(client_id)
         # Also where it is gone already: the store may have fallen silent before they all ended.
         ended = core.grants.end_all(client_id=client_id)
         if not removed and not ended:
             raise _Failure(f"there is no client {client_id}")
+        if registered is not None:
+            _forget_consents(core, ended, {client_id: registered})
     click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
 
 
@@ -226,6 +230,8 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
     _one_is_needed(user, client_id)
     with _core(path) as (core, _):
         ended = core.grants.end_all(user=user, client_id=client_id)
+        found = {each: core.clients.find(each) for each in {grant.client_id for grant in ended}}
+        _forget_consents(core, ended, found)
     click.echo(f"ended {_count(len(ended), 'grant')}")
 
 
@@ -290,6 +296,16 @@ def _words_for_errors() -> Iterator[None]:
         raise _Failure(f"the embedded store does not run: {error}") from None
     except StoreUnavailable as error:
         raise _Failure(f"the store does not answer ({error})") from None
+
+
+def _forget_consents(
+    core: assembly.Core, ended: Iterable[Grant], clients: Mapping[str, RegisteredClient | None]
+) -> None:
+    # Or the client would have a new grant at once, and nobody would be asked.
+    for user, client_id in {(each.user, each.client_id) for each in ended}:
+        registered = clients[client_id]
+        if user is not None and registered is not None:
+            core.consents.forget(user, registered.client)
 
 
 def _one_is_needed(user: str | None, client_id: str | None) -> None:

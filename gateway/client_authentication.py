@@ -12,6 +12,7 @@ from gateway.attempts import FailureLimit
 from gateway.clients import Clients, RegisteredClient, is_public, secret_matches
 from gateway.errors import invalid_client
 from gateway.parameters import Parameters
+from gateway.peers import network_of
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -84,12 +85,13 @@ def authenticated_client(
     """
     if presented is None:
         raise invalid_client("missing_client_id")
-    failures.check(presented.client_id, address)
+    where = network_of(address)
+    failures.check(presented.client_id, where)
     registered = clients.find(presented.client_id)
     why = _fault(registered, presented)
     if why == "wrong_secret":
         # Only this is a guess; counting more would let anybody fill the store with names.
-        failures.failed(presented.client_id, address)
+        failures.failed(presented.client_id, where)
     if why is not None:
         raise invalid_client(why)
     assert registered is not None  # noqa: S101 - _fault() says so

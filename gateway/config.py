@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final, Literal
 
 Network = IPv4Network | IPv6Network
+
+#: In ``server.trusted_proxies``: whoever connects to the gateway's own unix socket.
+UNIX: Final = "unix"
+TrustedPeer = Network | Literal["unix"]
 
 #: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
@@ -28,7 +33,7 @@ class Server:
     listen: str = "127.0.0.1:8000"
     workers: int = 2
     connections: int = 1000
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[TrustedPeer, ...] = ()
     graceful_seconds: float = 30.0
 
 

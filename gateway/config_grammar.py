@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from gateway.config import Network
+from gateway.config import UNIX, TrustedPeer
 from gateway.config_values import Reason, RefusedError, text
 
 SECRET_KEY_BYTES = 32
@@ -177,13 +177,15 @@ def _is_host(ipv6: str | None, name: str | None) -> bool:
     return name is None or not (name.startswith((".", "-")) or ".." in name)
 
 
-def network(value: object) -> Network:
-    """Read an address or a CIDR block."""
+def trusted_peer(value: object) -> TrustedPeer:
+    """Read an address, a CIDR block, or ``unix``."""
     written = text()(value)
+    if written == UNIX:
+        return UNIX
     try:
         block = ip_network(written, strict=False)
     except ValueError:
-        raise RefusedError(Reason("must be an IP address or a CIDR block")) from None
+        raise RefusedError(Reason("must be an IP address, a CIDR block or unix")) from None
     if "/" in written and str(block.network_address) != written.partition("/")[0].lower():
         try:
             ip_network(written)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config import Client, EndpointPaths, Settings
+from gateway.config import UNIX, Client, EndpointPaths, Settings
 from gateway.config_grammar import folded_header
 from gateway.config_reader import TOP, ConfigFault, Place
 from gateway.config_values import nearest_name
@@ -144,6 +144,18 @@ def audit_folder_is_there(settings: Settings) -> Iterator[Clash]:
             )
 
 
+def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[Clash]:
+    """Without an address of theirs, all clients would share one limit of attempts."""
+    server = settings.server
+    if server.listen.startswith("unix:") and UNIX not in server.trusted_proxies:
+        proxies = TOP.table("server").key("trusted_proxies")
+        yield _clash(
+            TOP.table("server").key("listen"),
+            f"is a unix socket, so only a proxy can tell clients apart: put {UNIX!r} in {proxies}",
+            proxies,
+        )
+
+
 # --- Signing in
 
 
@@ -257,6 +269,7 @@ _RULES: tuple[_Rule, ...] = (
     tokens_end_with_their_grant,
     endpoint_paths_are_distinct,
     audit_folder_is_there,
+    unix_socket_needs_its_proxy_trusted,
     remote_user_header_needs_trusted_proxies,
     password_sign_in_needs_users,
     user_names_are_distinct,

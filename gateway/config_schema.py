@@ -39,7 +39,6 @@ from gateway.config_grammar import (
     listen_fault,
     login_url_fault,
     method_fault,
-    network,
     not_empty,
     one_line,
     password_hash_fault,
@@ -49,6 +48,7 @@ from gateway.config_grammar import (
     secret_key_fault,
     sha256_fault,
     store_url_fault,
+    trusted_peer,
     upstream_header_fault,
     upstream_url_fault,
 )
@@ -91,7 +91,7 @@ _SERVER = Table(
         "listen": text(listen_fault),
         "workers": _COUNT,
         "connections": _COUNT,
-        "trusted_proxies": list_of(network),
+        "trusted_proxies": list_of(trusted_peer),
         "graceful_seconds": number(zero=True),
     },
 )

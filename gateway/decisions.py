@@ -71,17 +71,22 @@ def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
     )
 
 
+def _without_variation(path: str) -> str:
+    return path.rstrip("/").lower()
+
+
 class Decisions:
     """The decision core: route, then bearer, then scope.
 
     ``own_paths`` are those at which the gateway answers itself. It has done so before anybody
-    asks here, so a path that is read as one of them is meant to reach the backend in its place.
+    asks here, so a path that is read as one of them is meant to reach the backend in its place;
+    many backends think nothing of a slash at the end, and some of upper case.
     """
 
     def __init__(self, routes: Routes, grants: Grants, own_paths: Collection[str]) -> None:
         self._routes = routes
         self._grants = grants
-        self._own_paths = own_paths
+        self._own_paths = frozenset(map(_without_variation, own_paths))
 
     def decide(
         self, method: str, readings: Sequence[str], authorization: str | None
@@ -90,7 +95,7 @@ class Decisions:
 
         One round trip to the store at most. Raises StoreUnavailable.
         """
-        if any(reading in self._own_paths for reading in readings):
+        if any(_without_variation(reading) in self._own_paths for reading in readings):
             return refused_path("own")
         try:
             needed = self._routes.requirement(method, readings)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from werkzeug.wrappers import Response
 
-from gateway.answers import json_answer, page_answer, redirect_answer
+from gateway.answers import frappe_answer, json_answer, page_answer, redirect_answer
 from gateway.attempts import FailureLimit
 from gateway.audit import Audit
 from gateway.authorization import (
@@ -40,7 +40,6 @@ from gateway.parameters import (
     required,
     well_formed,
 )
-from gateway.redirect_uris import redirect_target
 from gateway.session_store import ConsentStore
 from gateway.sign_in import ResourceOwner
 from gateway.token_store import Refusal
@@ -112,7 +111,7 @@ class AuthorizationEndpoint:
             return "never"
         if self._settings.provider.consent == "always":
             return None
-        granted = self._consents.granted(owner.name, asked.client.client_id)
+        granted = self._consents.granted(owner.name, asked.client)
         return "remembered" if granted is not None and granted.issuperset(asked.scopes) else None
 
     def _confirmation(
@@ -134,7 +133,6 @@ class AuthorizationEndpoint:
             scopes=[(name, self._settings.scopes.get(name, "")) for name in asked.scopes],
             redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
             sign_out_url=self._sign_out_url(target),
-            form_targets=[redirect_target(asked.destination.redirect_uri)],
         )
         response = page_answer(page)
         if is_new:
@@ -172,7 +170,7 @@ class AuthorizationEndpoint:
             self._record(request, asked, "refused", user=owner.name, why="denied_by_user")
             return self._redirect(asked, [("error", "access_denied")], 303)
         if self._settings.provider.consent == "remember":
-            self._consents.remember(owner.name, asked.client.client_id, asked.scopes)
+            self._consents.remember(owner.name, asked.client, asked.scopes)
         return self._code(request, asked, owner, "allowed_by_user", 303)
 
     def _code(
@@ -300,7 +298,7 @@ class ClientEndpoints:
             grant_id=None if isinstance(done, Refusal) else done.grant_id,
             address=request.address,
         )
-        return json_answer({"message": "success"})
+        return frappe_answer("success")
 
     def introspect(self, request: OwnRequest) -> Response:
         """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""

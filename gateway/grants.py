@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.authorization import AuthorizationRequest
 from gateway.clients import Clients, RegisteredClient, is_public
@@ -64,6 +64,9 @@ class Grants:
             if settings.sign_in.method == "password"
             else None
         )
+        self._scopes_in_file = {
+            client.client_id: frozenset(client.scopes) for client in settings.clients
+        }
         self._exchanges: Mapping[str, Callable[[RegisteredClient, Parameters], TokenResponse]] = {
             "authorization_code": self._redeem_code,
             "refresh_token": self._refresh,
@@ -193,7 +196,7 @@ class Grants:
         return TokenResponse(
             access.text,
             issued.expires_in,
-            issued.scope,
+            self._narrowed(issued.scope, issued.grant),
             refresh.text if refresh else None,
             issued.grant,
         )
@@ -207,13 +210,24 @@ class Grants:
         if token is None:
             return None
         access = self._store.access_token(token)
-        return access if access is not None and self._may_still_act(access) else None
+        if access is None or not self._may_still_act(access):
+            return None
+        scope = self._narrowed(access.scope, access)
+        return access if scope == access.scope else replace(access, scope=scope)
 
     def _may_still_act(self, party: AccessToken | Grant) -> bool:
         # Who is taken out of the configuration file loses access at once.
         if party.registered == "file" and not self._clients.in_file(party.client_id):
             return False
         return party.user is None or self._users is None or party.user in self._users
+
+    def _narrowed(self, scope: str, party: AccessToken | Grant) -> str:
+        # What is taken out of a client's scopes in the file is taken from its tokens as well.
+        if party.registered != "file":
+            return scope
+        left = self._scopes_in_file[party.client_id]
+        names = scope.split()
+        return scope if left.issuperset(names) else " ".join(each for each in names if each in left)
 
     def revoke(self, text: str, client: Client | None) -> Refusal | Grant:
         """Take a token back (RFC 7009 §2.1): a refresh token with all that came of it.
@@ -245,6 +259,7 @@ class Grants:
             return inactive
         if grant.client_id != client.client_id and not client.introspect_any:
             return inactive
+        grant = replace(grant, scope=self._narrowed(grant.scope, grant))
         return _introspected(grant) | {"token_type": "refresh_token"}
 
     def of(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from gateway.answers import error_answer, json_answer, page_answer
+from gateway.answers import error_answer, frappe_answer, page_answer
 from gateway.attempts import TooMany
 from gateway.audit import Audit
 from gateway.config import Settings
@@ -33,7 +33,6 @@ _CROSS_ORIGIN = {
     "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After",
 }
 _PREFLIGHT = {
-    **_CROSS_ORIGIN,
     "Access-Control-Allow-Methods": "GET, POST",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "86400",
@@ -76,10 +75,6 @@ class OwnEndpoints:
     def __iter__(self) -> Iterator[str]:
         """Yield every path."""
         return iter(self._endpoints)
-
-    def __len__(self) -> int:
-        """Return how many paths there are."""
-        return len(self._endpoints)
 
     def answer(self, environ: dict[str, Any], path: str) -> Response:
         """Return the answer to a request for one of the gateway's own paths."""
@@ -163,7 +158,7 @@ class OwnEndpoints:
             return response
         if is_frappe_path(request.path) and endpoint.name == "revoke" and status < 500:  # noqa: PLR2004
             # Frappe's documented answer; its clients look for nothing else.
-            return json_answer({"message": "bad request"}, status, headers)
+            return frappe_answer("bad request", status, headers)
         return error_answer(status, error, description, headers)
 
     def _refused(

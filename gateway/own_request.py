@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.config import Network
+from gateway.config import TrustedPeer
 from gateway.errors import OAuthError, invalid_request
 from gateway.parameters import decoded_pairs
 from gateway.peers import client_address, is_trusted
+
+# More digits than any form has, and few enough to be a number on every Python.
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -21,7 +25,7 @@ class OwnRequest:
     """What an endpoint reads of a request; the body is read only when it is asked for."""
 
     def __init__(
-        self, environ: dict[str, Any], path: str, trusted: Sequence[Network], form_bytes: int
+        self, environ: dict[str, Any], path: str, trusted: Sequence[TrustedPeer], form_bytes: int
     ) -> None:
         self.environ = environ
         self.path = path
@@ -65,7 +69,7 @@ class OwnRequest:
 
     def _body(self) -> bytes:
         announced = self.environ.get("CONTENT_LENGTH") or None
-        if announced is not None and not announced.isdecimal():
+        if announced is not None and not _LENGTH.fullmatch(announced):
             raise invalid_request("The Content-Length is malformed.", why="content_length")
         length = int(announced) if announced is not None else None
         if length is not None and length > self._form_bytes:

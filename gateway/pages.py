@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
-
-# An origin; ``host`` is set only where CSP Level 3 §2.3.1 has a way to write that host, which
-# leaves out IPv6, underscores and a final dot. (?a): without it, (?i) lets U+017F pass for an s.
-_ORIGIN = re.compile(
-    r"(?ai)(?P<scheme>https?:)//"
-    r"(?:(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])"
-    r"(?::[0-9]{1,5})?"
-)
-# RFC 3986 §3.1.
-_SCHEME = re.compile(r"(?ai)([a-z][a-z0-9+.-]*):")
-# The first two would let a form go to every host; no application owns the others.
-_REFUSED_SCHEMES = frozenset(
-    {"http", "https", "about", "blob", "data", "file", "filesystem", "javascript", "vbscript"}
-)
 
 # The confirmation form's own fields; a parameter of one of these names would answer for the user.
 _CONSENT_FIELDS = frozenset({"csrf_token", "decision"})
@@ -78,24 +63,6 @@ class Application:
     scopes: Sequence[str]
 
 
-def form_source(target: str) -> str:
-    """Return the ``form-action`` source that admits ``target``; ValueError if it is not one.
-
-    ``target`` is an origin (``https://app.example``, ``http://127.0.0.1:3000``) or the scheme
-    of a native application (``myapp:``). The grammar has no room for a second source, a
-    wildcard, a keyword or a further directive.
-
-    CSP Level 3 §2.3.1 cannot write some hosts, ``[::1]`` of RFC 8252 §7.3 among them, and
-    Chromium drops a source that has one. Such a target is admitted by its scheme.
-    """
-    if origin := _ORIGIN.fullmatch(target):
-        return target if origin["host"] else origin["scheme"]
-    scheme = _SCHEME.fullmatch(target)
-    if scheme and scheme[1].lower() not in _REFUSED_SCHEMES:
-        return target
-    raise ValueError(f"neither an origin nor an application's scheme: {target!r}")
-
-
 class Pages:
     """Renders every page. Templates are compiled once, here; instances are safe to share."""
 
@@ -117,7 +84,7 @@ class Pages:
         digest = base64.b64encode(hashlib.sha256(stylesheet.encode()).digest()).decode()
         self._policy = (
             f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
-            "frame-ancestors 'none'; form-action 'self'"
+            "frame-ancestors 'none'"
         )
 
     def sign_in(
@@ -129,17 +96,15 @@ class Pages:
         client_name: str | None,
         username: str = "",
         error: str | None = None,
-        form_targets: Sequence[str] = (),
     ) -> Page:
         """Ask for name and password; fields ``username``, ``password``, ``next``, ``csrf_token``.
 
-        ``error`` is a sentence for the user. ``form_targets`` are where the POST may end after
-        its redirects (see :func:`form_source`): the application's too, if its confirmation is
-        remembered. Raises ValueError for a form target that cannot stand in the header.
+        ``client_name`` is the application that waits for it, if one does; ``error`` is a
+        sentence for the user.
         """
         return self._render(
             "sign_in.html",
-            form_targets,
+            leads_on=client_name is not None,
             action=action,
             next=next,
             csrf_token=csrf_token,
@@ -161,7 +126,6 @@ class Pages:
         scopes: Sequence[tuple[str, str]],
         redirect_host: str,
         sign_out_url: str,
-        form_targets: Sequence[str],
     ) -> Page:
         """Ask whether the application may act for the user (RFC 6749 §4.1.1).
 
@@ -169,14 +133,13 @@ class Pages:
         beside ``csrf_token``, and answers ``decision=allow`` or ``decision=deny``. ``scopes``
         are (name, description in words); ``redirect_host`` is where the browser goes next.
 
-        Raises ValueError if a parameter bears the name of one of the form's own fields, or
-        for a form target that cannot stand in the header.
+        Raises ValueError if a parameter bears the name of one of the form's own fields.
         """
         if clash := _CONSENT_FIELDS.intersection(name for name, _ in parameters):
             raise ValueError(f"not parameters of an authorization request: {sorted(clash)}")
         return self._render(
             "consent.html",
-            form_targets,
+            leads_on=True,
             action=action,
             csrf_token=csrf_token,
             parameters=parameters,
@@ -224,12 +187,12 @@ class Pages:
         """Say what went wrong: ``message`` for the user, ``detail`` for the developer."""
         return self._render("error.html", title=title, message=message, detail=detail)
 
-    def _render(self, template: str, form_targets: Sequence[str] = (), **values: object) -> Page:
+    def _render(self, template: str, *, leads_on: bool = False, **values: object) -> Page:
         # A lone surrogate has no UTF-8; a stranger's bytes must not turn a page into a 500.
         body = self._templates[template].render(values).encode("utf-8", "replace")
-        # dict.fromkeys: each source once, in the order given.
-        sources = dict.fromkeys(form_source(target) for target in form_targets)
-        policy = " ".join((self._policy, *sources))
+        # Browsers hold every redirect after a POST against form-action, those of the application
+        # among them, and where it sends its users on is not known here (CSP Level 3 §6.4.1).
+        policy = self._policy if leads_on else f"{self._policy}; form-action 'self'"
         headers = (
             *_HEADERS,
             ("Content-Security-Policy", policy),

@@ -15,6 +15,9 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 _THREADS = 2
 
+# No password has this hash, and it costs what those of hash_password() do.
+_NOBODYS_HASH = f"scrypt:32768:8:1$nobody${'0' * 128}"
+
 #: Longer passwords are refused before they are hashed.
 LONGEST_PASSWORD = 1024
 
@@ -35,14 +38,9 @@ def password_matches(password_hash: str | None, password: str) -> bool:
     """
     if len(password) > LONGEST_PASSWORD:
         return False
-    compared = _nobodys_hash() if password_hash is None else password_hash
+    compared = _NOBODYS_HASH if password_hash is None else password_hash
     matches = _native_threads()(lambda: check_password_hash(compared, password))
     return matches and password_hash is not None
-
-
-@cache
-def _nobodys_hash() -> str:
-    return hash_password("nobody")
 
 
 @cache

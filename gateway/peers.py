@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
-from gateway.config import Network
+from gateway.config import UNIX, TrustedPeer
 
 
-def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
-    """Tell whether ``address`` is in one of the networks of ``server.trusted_proxies``."""
+def is_trusted(address: str, trusted: Sequence[TrustedPeer]) -> bool:
+    """Tell whether ``address`` is in one of the networks of ``server.trusted_proxies``.
+
+    A peer on a unix socket has no address, and is trusted where they name ``unix``.
+    """
     if not trusted:
         return False
+    if not address:
+        return UNIX in trusted
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None)
     candidate = mapped or parsed
-    return any(candidate in network for network in trusted)
+    return any(candidate in network for network in trusted if network != UNIX)
 
 
-def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+def network_of(address: str) -> str:
+    """Return what attempts from ``address`` are counted under.
+
+    An IPv6 address counts as its /64: one subscriber has all of them (RFC 6177 §2).
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address) or parsed.ipv4_mapped:
+        return address
+    return str(IPv6Network((parsed, 64), strict=False))
+
+
+def client_address(peer: str, forwarded_for: str, trusted: Sequence[TrustedPeer]) -> str:
     """Return the address of the client behind the trusted proxies.
 
     ``peer`` is the other end of the connection, ``forwarded_for`` the X-Forwarded-For header

@@ -101,15 +101,3 @@ def _equal_but_for_loopback_port(requested: str, registered: str) -> bool:
     if port is not None and not 0 < int(port) <= 65_535:  # noqa: PLR2004 - RFC 6335 §6
         return False
     return asked.group(1, 3, 4) == known.group(1, 3, 4)
-
-
-def redirect_target(uri: str) -> str:
-    """Name what a Content-Security-Policy's ``form-action`` must allow for ``uri``.
-
-    An origin (``https://app.example``) for the web, the scheme (``com.example.app:``)
-    for a native application.
-    """
-    scheme, _, _ = uri.partition(":")
-    if scheme in {"http", "https"}:
-        return f"{scheme}://{urlsplit(uri).netloc}"
-    return f"{scheme}:"

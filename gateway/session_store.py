@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
+from gateway.config import Client
 from gateway.redis_link import RedisLink
 from gateway.tokens import digest
 
 # A member that no scope can be: a consent without any scope is one all the same.
 _ASKED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who signed in; ``proof`` names the password that did it, without telling it."""
+
+    user: str
+    proof: str
 
 
 class SessionStore:
@@ -20,15 +30,15 @@ class SessionStore:
         self._prefix = key_prefix
         self._session_seconds = session_seconds
 
-    def start(self, session_id: str, user: str) -> None:
-        """Sign ``user`` in under a session id that nobody has seen before."""
-        stored = json.dumps({"user": user}, ensure_ascii=False)
+    def start(self, session_id: str, session: Session) -> None:
+        """Sign a user in under a session id that nobody has seen before."""
+        stored = json.dumps(asdict(session), ensure_ascii=False)
         self._link.command("SET", self._key(session_id), stored, "EX", self._session_seconds)
 
-    def user_of(self, session_id: str) -> str | None:
-        """Return who is signed in under ``session_id``, or ``None``."""
+    def find(self, session_id: str) -> Session | None:
+        """Return the session, or ``None``."""
         stored = self._link.command("GET", self._key(session_id))
-        return str(json.loads(stored)["user"]) if stored else None
+        return Session(**json.loads(stored)) if stored else None
 
     def end(self, session_id: str) -> None:
         """End a session; its cookie is worth nothing from this moment on."""
@@ -46,20 +56,23 @@ class ConsentStore:
         self._prefix = key_prefix
         self._seconds = seconds
 
-    def granted(self, user: str, client_id: str) -> frozenset[str] | None:
+    def granted(self, user: str, client: Client) -> frozenset[str] | None:
         """Return the scopes that ``user`` granted to this very client, ``None`` if never asked."""
-        members = self._link.command("SMEMBERS", self._key(user, client_id))
+        members = self._link.command("SMEMBERS", self._key(user, client))
         return frozenset(members) - {_ASKED} if members else None
 
-    def remember(self, user: str, client_id: str, scopes: Iterable[str]) -> None:
+    def remember(self, user: str, client: Client, scopes: Iterable[str]) -> None:
         """Add ``scopes`` to what ``user`` has granted to the client."""
-        key = self._key(user, client_id)
+        key = self._key(user, client)
         self._link.commands(("SADD", key, _ASKED, *scopes), ("EXPIRE", key, self._seconds))
 
-    def forget(self, user: str, client_id: str) -> None:
+    def forget(self, user: str, client: Client) -> None:
         """Ask ``user`` again the next time that the client wants anything."""
-        self._link.command("DEL", self._key(user, client_id))
+        self._link.command("DEL", self._key(user, client))
 
-    def _key(self, user: str, client_id: str) -> str:
-        # Both are free text: a digest of the pair has no two readings.
-        return f"{self._prefix}:consent:{digest(json.dumps([user, client_id]))}"
+    def _key(self, user: str, client: Client) -> str:
+        # Another application may be registered under an id that is free again. What the user
+        # has allowed is that codes go to where this one is.
+        allowed = [user, client.client_id, *sorted(client.redirect_uris)]
+        # All of it is free text: the digest of a list has no two readings.
+        return f"{self._prefix}:consent:{digest(json.dumps(allowed))}"

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.config import SignIn, UpstreamSession
+from gateway.config import SignIn, UpstreamSession, User
 from gateway.passwords import password_matches
-from gateway.session_store import SessionStore
+from gateway.session_store import Session, SessionStore
+from gateway.tokens import digest
 
 logger = logging.getLogger("gateway.sign_in")
 
@@ -41,6 +42,10 @@ class Credentials:
     session_id: str | None
     remote_user: str | None
     cookie: str
+
+
+def _proof(user: User) -> str:
+    return digest(user.password_hash)
 
 
 class BackendUnreachable(Exception):  # noqa: N818 - the state's name
@@ -75,11 +80,17 @@ class ResourceOwners:
             return None
         return ResourceOwner(user.name, user.full_name, user.email)
 
+    def start_session(self, session_id: str, owner: ResourceOwner) -> None:
+        """Keep ``owner``, whose password was right, signed in under a new session id."""
+        self._sessions.start(session_id, Session(owner.name, _proof(self._users[owner.name])))
+
     def _by_session(self, session_id: str | None) -> ResourceOwner | None:
-        name = self._sessions.user_of(session_id) if session_id else None
-        # A user taken out of the file is signed out with that.
-        user = self._users.get(name) if name else None
-        return ResourceOwner(user.name, user.full_name, user.email) if user else None
+        session = self._sessions.find(session_id) if session_id else None
+        user = self._users.get(session.user) if session else None
+        # A user taken out of the file, or given another password there, is signed out with that.
+        if session is None or user is None or session.proof != _proof(user):
+            return None
+        return ResourceOwner(user.name, user.full_name, user.email)
 
     def _by_upstream_session(self, settings: UpstreamSession, cookie: str) -> ResourceOwner | None:
         if not cookie:

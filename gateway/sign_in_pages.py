@@ -20,7 +20,7 @@ from gateway.grants import Grants
 from gateway.own_request import OwnRequest
 from gateway.pages import Application, Page, Pages
 from gateway.parameters import decoded_pairs
-from gateway.redirect_uris import redirect_target
+from gateway.peers import network_of
 from gateway.session_store import ConsentStore, SessionStore
 from gateway.sign_in import ResourceOwner, ResourceOwners
 from gateway.token_store import Grant
@@ -78,13 +78,14 @@ class SignInPages:
             self._record(request, "sign_in", "refused", user=name, why="csrf")
             message = "This page was open for too long, or cookies are off. Please try again."
             return self._form(request, target, username=name, error=message, status=403)
+        where = network_of(request.address)
         try:
+            self._by_address.check(where)
             # An attempt on a name counts before it is judged, so that many at once do too.
-            self._by_name.count(name, request.address)
-            self._by_address.check(request.address)
+            self._by_name.count(name, where)
             owner = self._owners.by_password(name, fields.get("password", ""))
             if owner is None:
-                self._by_address.failed(request.address)
+                self._by_address.failed(where)
         except TooMany as stop:
             self._record(request, "sign_in", "refused", user=name, why="too_many_attempts")
             response = self._form(
@@ -100,13 +101,13 @@ class SignInPages:
             self._record(request, "sign_in", "refused", user=name, why="wrong_password")
             message = "The user name or the password is wrong."
             return self._form(request, target, username=name, error=message, status=401)
-        self._by_name.clear(name, request.address)
+        self._by_name.clear(name, where)
         return self._start_session(request, owner, target)
 
     def _start_session(self, request: OwnRequest, owner: ResourceOwner, target: str) -> Response:
         # A new id at sign-in: one that somebody planted before is worth nothing.
         session_id = new_secret()
-        self._sessions.start(session_id, owner.name)
+        self._owners.start_session(session_id, owner)
         before = self._browsers.session_id(request)
         if before is not None:
             self._sessions.end(before)
@@ -133,7 +134,6 @@ class SignInPages:
             client_name=asking.client.name if asking else None,
             username=username,
             error=error,
-            form_targets=([redirect_target(asking.destination.redirect_uri)] if asking else []),
         )
         response = page_answer(page, status)
         if is_new:
@@ -218,7 +218,9 @@ class SignInPages:
         grant = own.get(wanted) if GRANT_ID.fullmatch(wanted) else None
         if grant is not None:
             self._grants.end(grant)
-            self._consents.forget(owner.name, grant.client_id)
+            registered = self._clients.find(grant.client_id)
+            if registered is not None:
+                self._consents.forget(owner.name, registered.client)
             self._record(
                 request,
                 "grant.revoke",

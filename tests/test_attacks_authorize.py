@@ -40,7 +40,7 @@ pkce = "optional"
 """
     for number in range(_FRESH)
 )
-_HOSTILE_NAME = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+_HOSTILE_NAME = "<img src=x onerror=alert(1)>\"'&{{1337*1337}}"
 _HOSTILE_CLIENT = f"""
 [[clients]]
 client_id = "<b>\\"bold'"
@@ -732,8 +732,7 @@ def test_a_page_is_not_framed_kept_or_told_of_and_loads_nothing(demo: Browser, t
     assert policy["default-src"] == ["'none'"]
     assert policy["base-uri"] == ["'none'"]
     assert "script-src" not in policy
-    assert policy["form-action"][0] == "'self'"
-    assert not {"*", "http:", "https:", "data:"} & set(policy["form-action"])
+    assert policy.get("form-action", ["'self'"]) == ["'self'"]
     assert page.headers["X-Frame-Options"] == "DENY"
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert page.headers["Cache-Control"] == "no-store"
@@ -743,10 +742,10 @@ def test_a_page_is_not_framed_kept_or_told_of_and_loads_nothing(demo: Browser, t
 
 
 def test_names_and_parameters_of_strangers_are_shown_as_text(demo: Browser) -> None:
-    state = "\"><script>alert(1)</script>'&lt;{{7*7}}"
+    state = "\"><script>alert(1)</script>'&lt;{{1337*1337}}"
     page = demo.authorize(client_id="<b>\"bold'", response_type="code", state=state)
     assert page.status_code == 200
-    for raw in ("<img", "<b>", "<script", "onerror=alert(1)>", "49"):
+    for raw in ("<img", "<b>", "<script", "onerror=alert(1)>", "1787569"):
         assert raw not in page.text.replace(page.text[: page.text.index("</style>")], "")
     assert _HOSTILE_NAME in unescape(page.text)
     assert form_of(page).fields["state"] == state

@@ -78,7 +78,17 @@ def test_an_insecure_issuer_must_be_allowed_by_name() -> None:
     "listen", ["127.0.0.1:8000", "0.0.0.0:0", "[::1]:8000", "[::]:80", "host_1:80", "unix:/run/g"]
 )
 def test_a_gateway_listens_on_a_host_and_port_or_a_socket(listen: str) -> None:
-    assert read(f'{ISSUER}[server]\nlisten = "{listen}"\n').server.listen == listen
+    trusted = 'trusted_proxies = ["unix"]' if listen.startswith("unix:") else ""
+    assert read(f'{ISSUER}[server]\nlisten = "{listen}"\n{trusted}\n').server.listen == listen
+
+
+def test_on_a_unix_socket_the_proxy_must_be_trusted() -> None:
+    """Otherwise all its clients are one, and share one limit of attempts."""
+    [line] = faults(f'{ISSUER}[server]\nlisten = "unix:/run/g"\n')
+    assert line == (
+        "[server] listen: is a unix socket, so only a proxy can tell clients apart:"
+        " put 'unix' in [server] trusted_proxies"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,8 +114,8 @@ def test_a_gateway_listens_on_nothing_else(listen: str) -> None:
 @pytest.mark.parametrize(
     ("proxies", "why"),
     [
-        ("'proxy.example'", "'proxy.example' must be an IP address or a CIDR block"),
-        ("'10.0.0.0/33'", "must be an IP address or a CIDR block"),
+        ("'proxy.example'", "'proxy.example' must be an IP address, a CIDR block or unix"),
+        ("'10.0.0.0/33'", "must be an IP address, a CIDR block or unix"),
         ("'10.0.0.1/8'", "is an address in a block, not a block; did you mean '10.0.0.0/8'?"),
         ("'::1', '::1'", "'::1' is there twice"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,18 +12,34 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 20.0
 
 
+def _own_ports() -> Iterator[int]:
+    # Below those that the system gives to outgoing connections, and for each worker of a
+    # parallel run others: nobody takes a port between its choice here and its server's start.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + worker % 8 * 2_500
+    ports = list(range(first, first + 2_500))
+    start = random.randrange(len(ports))
+    return cycle(ports[start:] + ports[:start])
+
+
+_ports = _own_ports()
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no end of ports")
 
 
 @contextmanager
