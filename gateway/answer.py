@@ -46,6 +46,7 @@ class Answer:
         "_interim",
         "_parser",
         "_pieces",
+        "_since_body",
         "_transfer_encoding",
         "chunked",
         "complete",
@@ -72,6 +73,7 @@ class Answer:
         self.persistent = False
         self._head_only = head_only
         self._interim = False
+        self._since_body = 0
         self._pieces: list[bytes] = []
         self._connection: list[str] = []
         self._transfer_encoding: list[bytes] = []
@@ -82,6 +84,7 @@ class Answer:
         if self._parser is None:
             return
         self.fed += len(data)
+        self._since_body += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -91,6 +94,9 @@ class Answer:
             self.persistent = False
         if not self.head_complete and self.fed > HEAD_BYTES:
             raise BadAnswerError("the head of its answer is too large")
+        if self.chunked and not self.complete and self._since_body > HEAD_BYTES:
+            # Chunk extensions and trailers, which the parser keeps until they end.
+            raise BadAnswerError("its answer has too much beside its body")
 
     def take_body(self) -> bytes:
         """Give what came of the body since the last time."""
@@ -165,6 +171,7 @@ class Answer:
             raise BadAnswerError("a body where none may be")
         if self.remaining is not None:
             self.remaining -= len(body)
+        self._since_body = 0
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""The client's own socket, where the WSGI server shows it, and whether the client has left.
+"""The client's own socket, where the WSGI server shows it: its times, and whether it has left.
 
 WSGI tells an application that its client left only when something is written to it. While
 nothing is written, as on a silent event stream, the socket itself has to be looked at.
@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from wsgiref.types import WSGIEnvironment
+
+#: Where the gateway's own server puts a context manager that takes seconds and bounds all that
+#: is done within it; it raises TimeoutError.
+WITHIN = "gateway.within"
 
 #: TCP_INFO begins with the connection's state; 1 is ESTABLISHED in every Linux.
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
@@ -19,6 +25,32 @@ def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
     """Give the socket of the request's client, or ``None`` where the server keeps it."""
     found: socket.socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return found
+
+
+@contextmanager
+def time_to_send(environ: WSGIEnvironment, seconds: float) -> Iterator[None]:
+    """Give the client ``seconds`` to send what is read within; raises TimeoutError after that.
+
+    The gateway's own server bounds all of it together, one that shows its socket the time
+    between two bytes, and any other server has limits of its own.
+    """
+    within = environ.get(WITHIN)
+    if within is not None:
+        with within(seconds):
+            yield
+        return
+    client = client_socket(environ)
+    if client is None:
+        yield
+        return
+    before = client.gettimeout()
+    client.settimeout(seconds)
+    try:
+        yield
+    finally:
+        # It may have been closed meanwhile.
+        with suppress(OSError):
+            client.settimeout(before)
 
 
 def has_left(client: socket.socket) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.client_socket import time_to_send
 from gateway.config import TrustedPeer
 from gateway.errors import OAuthError, invalid_request
 from gateway.parameters import decoded_pairs
@@ -13,6 +14,9 @@ from gateway.peers import client_address, is_trusted
 
 # More digits than any form has, and few enough to be a number on every Python.
 _LENGTH = re.compile(r"[0-9]{1,18}")
+
+#: A client may take so long to send a form; it needs no token for it.
+FORM_SECONDS = 10.0
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -87,8 +91,9 @@ class OwnRequest:
         body = bytearray()
         stream = self.environ["wsgi.input"]
         try:
-            while len(body) < most and (chunk := stream.read(most - len(body))):
-                body += chunk
+            with time_to_send(self.environ, FORM_SECONDS):
+                while len(body) < most and (chunk := stream.read(most - len(body))):
+                    body += chunk
         except (OSError, ValueError):
             raise invalid_request("The body cannot be read.", why="broken_body") from None
         return bytes(body)

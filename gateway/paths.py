@@ -18,6 +18,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _PARAMETERS = re.compile(r";[^/]*")
 _SLASHES = re.compile(r"//+")
+_AUTHORITY = re.compile(r"^//+[^/]*")
 _END_OF_PATH = re.compile(r"[?#].*", re.DOTALL)
 # RFC 3629 §3 forbids longer encodings than needed; a decoder that takes them reads '.' or '/'.
 _OVERLONG = re.compile(r"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
@@ -95,7 +96,14 @@ def _without_query(path: str) -> str:
     return _END_OF_PATH.sub("", path) or "/"
 
 
+def _without_authority(path: str) -> str:
+    # RFC 3986 §4.2: what begins with two slashes is a network-path reference to a parser of
+    # URIs that is given the target alone.
+    return _AUTHORITY.sub("", path) or "/"
+
+
 _WAYS = (
+    _without_authority,
     _decoded_but_for_slashes,
     _decoded,
     _without_parameters,

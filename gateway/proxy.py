@@ -98,13 +98,13 @@ class Proxy:
         self._pool.close()
 
     def _forward(self, environ: WSGIEnvironment) -> AnswerBody:
-        body = request_body(environ, self._read_timeout)
+        deadline = monotonic() + self._total_timeout if self._total_timeout else None
+        body = request_body(environ, self._read_timeout, deadline)
         data = self._head.write(environ, "" if body is None else body.header)
         if body is not None:
             data += body.next()
         method = environ["REQUEST_METHOD"]
         repeatable = body is None and method in _REPEATABLE
-        deadline = monotonic() + self._total_timeout if self._total_timeout else None
         idle_seconds = IDLE_SECONDS if repeatable else SAFELY_IDLE_SECONDS
         while True:
             connection = self._connection(idle_seconds, deadline)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.client_socket import client_socket
+from gateway.client_socket import client_socket, time_to_send
 from gateway.proxy_errors import ProxyError, bad_request
 
 #: A body up to this size is read before a connection to the backend is taken, and goes out
@@ -29,18 +29,37 @@ class RequestBody:
     """The framing header of a request, and its body in pieces ready for the wire.
 
     ``length`` is what Content-Length announced, ``None`` for a chunked body. A client that
-    stops sending for ``timeout`` seconds is given up, where the server shows its socket.
+    stops sending for ``timeout`` seconds is given up, where the server shows its socket; so
+    is one that has not sent all at ``deadline`` (of the monotonic clock).
     """
 
-    __slots__ = ("_client", "_ended", "_read", "_remaining", "_size", "_timeout", "length")
+    __slots__ = (
+        "_client",
+        "_deadline",
+        "_ended",
+        "_environ",
+        "_read",
+        "_remaining",
+        "_size",
+        "_timeout",
+        "length",
+    )
 
-    def __init__(self, environ: WSGIEnvironment, length: int | None, timeout: float) -> None:
+    def __init__(
+        self,
+        environ: WSGIEnvironment,
+        length: int | None,
+        timeout: float,
+        deadline: float | None = None,
+    ) -> None:
         self.length = length
         self._remaining = length or 0
         self._ended = length == 0
         self._read: Callable[[int], bytes] = environ["wsgi.input"].read
         self._client = client_socket(environ)
+        self._environ = environ
         self._timeout = timeout
+        self._deadline = deadline
         self._size = FIRST_PIECE_BYTES
 
     @property
@@ -78,43 +97,57 @@ class RequestBody:
 
     def _take(self, size: int) -> bytes:
         started = monotonic()
-        data = self._bounded_read(size)
+        data = self._read_by_deadline(size)
         if monotonic() - started < QUICK_SECONDS:
             self._size = min(self._size * 2, LARGEST_PIECE_BYTES)
         else:
             self._size = max(self._size // 2, SMALLEST_PIECE_BYTES)
         return data
 
+    def _read_by_deadline(self, size: int) -> bytes:
+        if self._deadline is None:
+            return self._bounded_read(size)
+        try:
+            with time_to_send(self._environ, max(0.001, self._deadline - monotonic())):
+                return self._bounded_read(size)
+        except TimeoutError:
+            raise _too_slow() from None
+
     def _bounded_read(self, size: int) -> bytes:
         client = self._client
         if client is None:
             return self._guarded_read(size)
         before = client.gettimeout()
-        client.settimeout(self._timeout)
+        client.settimeout(self._longest_silence())
         try:
             return self._guarded_read(size)
         finally:
-            restore_timeout(client, before)
+            # It may have been closed meanwhile.
+            with suppress(OSError):
+                client.settimeout(before)
+
+    def _longest_silence(self) -> float:
+        if self._deadline is None:
+            return self._timeout
+        return max(0.001, min(self._timeout, self._deadline - monotonic()))
 
     def _guarded_read(self, size: int) -> bytes:
         try:
             return self._read(size)
         except TimeoutError:
-            raise ProxyError(HTTPStatus.REQUEST_TIMEOUT, "The body took too long.") from None
+            raise _too_slow() from None
         except Exception as error:
             # Each server has errors of its own for a body that is malformed or cut off.
             raise bad_request("The body cannot be read.") from error
 
 
-def restore_timeout(client: socket.socket, timeout: float | None) -> None:
-    """Give the server its socket back as it was; it may have been closed meanwhile."""
-    try:
-        client.settimeout(timeout)
-    except OSError:
-        return
+def _too_slow() -> ProxyError:
+    return ProxyError(HTTPStatus.REQUEST_TIMEOUT, "The body took too long.")
 
 
-def request_body(environ: WSGIEnvironment, timeout: float) -> RequestBody | None:
+def request_body(
+    environ: WSGIEnvironment, timeout: float, deadline: float | None = None
+) -> RequestBody | None:
     """Give the body of a request, ``None`` where there is none (RFC 9112 §6.3).
 
     Raises a :class:`ProxyError`: 400 for two framings or a bad length, 411 for a chunked
@@ -127,11 +160,11 @@ def request_body(environ: WSGIEnvironment, timeout: float) -> RequestBody | None
             return None
         if _LENGTH.fullmatch(length) is None:
             raise bad_request("Content-Length is not a number.")
-        return RequestBody(environ, int(length), timeout)
+        return RequestBody(environ, int(length), timeout, deadline)
     if length:
         raise bad_request("Content-Length and Transfer-Encoding exclude each other.")
     if coding.strip(" \t").lower() != "chunked":
         raise ProxyError(HTTPStatus.NOT_IMPLEMENTED, "The only transfer coding is chunked.")
     if not environ.get("wsgi.input_terminated"):
         raise ProxyError(HTTPStatus.LENGTH_REQUIRED, "This server needs a Content-Length.")
-    return RequestBody(environ, None, timeout)
+    return RequestBody(environ, None, timeout, deadline)

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import signal
 import socket
@@ -23,7 +22,6 @@ from email.utils import formatdate
 from functools import lru_cache, partial
 from http import HTTPStatus
 from time import monotonic
-from types import TracebackType
 from typing import Any
 
 import gevent
@@ -36,7 +34,9 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.unparsed import forget_half_a_request, require_host, status_of
+from gateway.client_socket import WITHIN
+from gateway.connection import Connection, GivenUpError, InvitedBody, ListenerName
+from gateway.unparsed import require_host, status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
 #: which most load balancers keep theirs, so that they close first and no request is crossed.
@@ -59,74 +59,6 @@ _LOOK_SECONDS = 1.0
 _LOOK_SECONDS_WHILE_ENDING = 0.05
 
 
-class Connection:
-    """A client's connection: for how long it has waited for a request, or to send."""
-
-    __slots__ = ("_worker", "greenlet", "hung_up", "since", "sock")
-
-    def __init__(self, sock: socket.socket, worker: Worker) -> None:
-        self.sock = sock
-        self.greenlet = gevent.getcurrent()
-        self.since = 0.0
-        self.hung_up = 0.0
-        self._worker = worker
-
-    def __enter__(self) -> None:
-        """Wait for the head of a request."""
-        self.since = monotonic()
-        self._worker.waiting[self] = None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        """End waiting; a wait that was cut short ends without a request."""
-        self._worker.waiting.pop(self, None)
-        forget_half_a_request(error)
-        return isinstance(error, _GivenUpError)
-
-    def hang_up(self) -> None:
-        """End it, unless a request has come that has not been read yet."""
-        self.hung_up = monotonic()
-        try:
-            # Reading then gives what is there, and the end after it.
-            self.sock.shutdown(socket.SHUT_RD)
-        except OSError:
-            return
-
-    def send(self, data: bytes) -> None:
-        """Send all of it; raises OSError, also when the client takes none of it for too long."""
-        sending = self._worker.sending
-        rest = memoryview(data)
-        try:
-            while rest:
-                # Before each piece: the very first one may already find no room.
-                sending[self] = monotonic()
-                rest = rest[self.sock.send(rest) :]
-        finally:
-            sending.pop(self, None)
-
-
-class _ListenerName:
-    """A listener's address, also for a connection that was taken just before it closed."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._name = listener.getsockname()
-
-    def getsockname(self) -> Any:
-        """Return the address, as the socket's own method does."""
-        return self._name
-
-
-class _GivenUpError(ConnectionResetError):
-    """The client took too long. Servers take this error for what it is."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.ECONNRESET, "the client took too long")
-
-
 class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     """An answer on its way to the client; its head goes out with the first piece of its body."""
 
@@ -145,7 +77,8 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
         if self._worker.wants_to_close(self._connection):
             self.must_close = True
         # As gunicorn's default_headers, but for the date, which takes longer than the rest.
-        major, minor = self.req.version
+        # RFC 9112 §2.3: 1.1 is the highest version that this server speaks.
+        major, minor = min(self.req.version, (1, 1))
         lines = [
             f"HTTP/{major}.{minor} {self.status}",
             f"Server: {self.version}",
@@ -180,6 +113,26 @@ class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     def _send_head(self) -> None:
         if self._head:
             self._emit(b"")
+
+
+def _complete(environ: dict[str, Any], request: Any, connection: Connection) -> None:
+    """Put into the environ what gunicorn does not, or not so."""
+    environ["wsgi.multithread"] = True
+    environ[WITHIN] = _within
+    if connection.uninvited:
+        environ["wsgi.input"] = InvitedBody(request.body, connection)
+    if "," in environ.get("HTTP_COOKIE", ""):
+        # RFC 9113 §8.2.3: several are one, joined by a semicolon.
+        cookies = [value for name, value in request.headers if name == "COOKIE"]
+        environ["HTTP_COOKIE"] = "; ".join(cookies)
+
+
+def _has_body(environ: dict[str, Any]) -> bool:
+    return "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _within(seconds: float) -> gevent.Timeout:
+    return gevent.Timeout(seconds, TimeoutError)
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +194,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if self._told_to_end is not None:
             self._told_to_end.set()
 
-    def handle(self, listener: _ListenerName, client: socket.socket, addr: Any) -> None:
+    def handle(self, listener: ListenerName, client: socket.socket, addr: Any) -> None:
         """Serve a connection."""
         greenlet = gevent.getcurrent()
         self.connections[greenlet] = Connection(client, self)
@@ -262,8 +215,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         An exception before the head of the answer is out is answered by the caller.
         """
         require_host(req.version, req.headers)
+        connection = self.connections[gevent.getcurrent()]
+        # gunicorn would send 100 Continue before anybody has looked at the request.
+        connection.uninvited, req._expected_100_continue = req._expected_100_continue, False  # noqa: SLF001
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response, (self,))
-        environ["wsgi.multithread"] = True
+        _complete(environ, req, connection)
         try:
             body = self.wsgi(environ, response.start_response)
             try:
@@ -285,6 +241,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             raise StopIteration from None
         if response.should_close():
             raise StopIteration
+        if _has_body(environ) and not connection.is_rid_of(req.body):
+            raise StopIteration
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer a request that could not be parsed or served, and end its connection."""
@@ -295,16 +253,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.log.warning(
                 "refused a request of %s: %s", addr[0] if addr else "", type(exc).__name__
             )
+        if self.connections[gevent.getcurrent()].begun:
+            # Its bytes would count as those of the answer that broke off.
+            return
         with suppress(Exception):
             util.write_error(client, status.value, status.phrase, "")
 
     def wants_to_close(self, connection: Connection) -> bool:
         """Whether the client is told to close: at the end, and where others wait for a turn."""
-        return not self.alive or connection.hung_up > 0 or self._pool.full()
+        leaving = not self.alive or connection.hung_up > 0 or self._pool.full()
+        return leaving or connection.uninvited
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)
-        handle = partial(self.handle, _ListenerName(listener))
+        handle = partial(self.handle, ListenerName(listener))
         server = StreamServer(listener, handle=handle, spawn=self._pool)
         if self.cfg.workers > 1:
             server.max_accept = 1
@@ -350,6 +312,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         def throw() -> None:
             # It may have gone on since.
             if connection in still:
-                connection.greenlet.throw(_GivenUpError)
+                connection.greenlet.throw(GivenUpError)
 
         get_hub().loop.run_callback(throw)

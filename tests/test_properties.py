@@ -78,6 +78,7 @@ STEPS: dict[str, Callable[[str], str]] = {
     "resolve dot segments": _without_dot_segments,
     "cut at ? or #": lambda path: re.split("[?#]", path, maxsplit=1)[0],
     "take \\ for /": lambda path: path.replace("\\", "/"),
+    "drop the authority": lambda path: re.sub("^//+[^/]*", "", path),
 }
 backends = st.tuples(
     st.lists(
@@ -99,6 +100,7 @@ def served(path: str, steps: list[str]) -> str:
 @example("/a//%2Fb", ["merge slashes", "decode"])
 @example("//a/b%2Fc", ["decode all but %2F", "merge slashes"])
 @example("/public/..%3fx", ["decode", "cut at ? or #", "resolve dot segments"])
+@example("//a/admin/x", ["drop the authority", "decode"])
 @example("/%2561dmin%252Fx", ["decode", "decode all but %2F"])
 def test_no_backend_serves_another_rules_path_than_was_judged(path: str, steps: list[str]) -> None:
     try:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse
+from contextlib import AbstractContextManager
+from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,76 +22,17 @@ from gateway.config_file import load_config
 from gateway.server import CannotListen, StandaloneGateway, must_be_free
 from tests.support import store
 from tests.support.oauth_client import Browser, Client
-from tests.support.processes import free_port, python_module, running
+from tests.support.processes import free_port
 from tests.support.running_gateway import write_settings
-
-_PATIENCE_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """A standalone gateway in front of the slow backend."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    config: Path
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def connect(self, port: int | None = None) -> HTTPConnection:
-        """Return a connection that is kept alive; what breaks it off raises."""
-        return HTTPConnection("127.0.0.1", port or self.port, timeout=_PATIENCE_SECONDS)
-
-    def get(self, target: str, port: int | None = None) -> HTTPResponse:
-        """Send a request on a connection of its own and read the answer."""
-        connection = self.connect(port)
-        try:
-            return _answered(connection, target)
-        finally:
-            connection.close()
-
-    def workers(self) -> list[int]:
-        """Return the processes that serve, the oldest first."""
-        return sorted(_children(self.process.pid))
-
-    def edit(self, *replacements: tuple[str, str], extra: str = "") -> None:
-        """Change the configuration file."""
-        text = self.config.read_text()
-        for old, new in replacements:
-            assert old in text, old
-            text = text.replace(old, new)
-        self.config.write_text(text + extra)
-
-    def reload(self) -> None:
-        """Have the configuration file read again, and wait until new workers have begun."""
-        before = set(self.workers())
-        self.process.send_signal(signal.SIGHUP)
-        _until(lambda: self.workers() and not before.intersection(self.workers()))
-
-    def logged(self, words: str) -> bool:
-        return words in self.log.read_text()
-
-
-def _answered(connection: HTTPConnection, target: str) -> HTTPResponse:
-    connection.request("GET", target)
-    response = connection.getresponse()
-    response.read()
-    return response
-
-
-def _children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in found.read_text().split()] if found.exists() else []
-
-
-def _until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
+from tests.support.serving import (
+    PATIENCE_SECONDS,
+    Served,
+    answered,
+    event_stream,
+    serving,
+    slow_backend,
+    until,
+)
 
 
 def _is_alive(pid: int) -> bool:
@@ -107,40 +45,17 @@ def _is_alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("slow") / "backend.log"
-    with running(python_module("tests.support.slow_backend", str(port)), log=log, ready=url):
+    with slow_backend(tmp_path_factory.mktemp("slow")) as url:
         yield url
 
 
-Serve = Callable[..., Any]
+Serve = Callable[..., AbstractContextManager[Served]]
 
 
 @pytest.fixture
 def serve(backend: str, tmp_path: Path) -> Serve:
-    """Return how to run a gateway: settings are those of ``write_settings``.
-
-    ``patches`` are statements that run first, where a test needs what no key sets; ``limits``
-    are words of a shell's ulimit.
-    """
-
-    @contextmanager
-    def run(patches: str = "", limits: str = "", **settings: Any) -> Iterator[Served]:
-        port = free_port()
-        config = write_settings(tmp_path, port=port, upstream=backend, **settings)
-        command = python_module("gateway", "serve", "--config", str(config))
-        if patches:
-            script = f"{patches}\nfrom gateway.cli import main\nmain()"
-            command = [sys.executable, "-c", script, "serve", "--config", str(config)]
-        if limits:
-            command = ["sh", "-c", f"ulimit {limits}; exec {shlex.join(command)}"]
-        log = tmp_path / "gateway.log"
-        ready = f"http://127.0.0.1:{port}/oauth/health"
-        with running(command, log=log, ready=ready) as process:
-            yield Served(process, port, config, log)
-
-    return run
+    """Return how to run a gateway; its arguments are those of ``serving``."""
+    return partial(serving, tmp_path, backend)
 
 
 @pytest.fixture
@@ -161,7 +76,7 @@ def test_a_request_in_flight_is_answered_when_the_server_is_told_to_end(
         served.process.send_signal(signal.SIGTERM)
         assert answer.result().status == 200
         assert answer.result().headers["Connection"] == "close"
-        assert served.process.wait(_PATIENCE_SECONDS) == 0
+        assert served.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_new_connections_are_refused_while_the_last_request_is_answered(
@@ -187,12 +102,12 @@ def test_kept_alive_connections_do_not_hold_up_the_end(serve: Serve) -> None:
     with serve() as served:
         idle = [served.connect() for _ in range(10)]
         for connection in idle:
-            assert _answered(connection, "/public/x").headers["Connection"] == "keep-alive"
+            assert answered(connection, "/public/x").headers["Connection"] == "keep-alive"
         silent = socket.create_connection(("127.0.0.1", served.port))
         begun = socket.create_connection(("127.0.0.1", served.port))
         begun.sendall(b"GET /public/x HTTP/1.1\r\nHost:")
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(_PATIENCE_SECONDS) == 0
+        assert served.process.wait(PATIENCE_SECONDS) == 0
         for connection in idle:
             # A clean end, and no reset.
             assert connection.sock.recv(1) == b""
@@ -204,12 +119,12 @@ def test_kept_alive_connections_do_not_hold_up_the_end(serve: Serve) -> None:
 
 def test_an_event_stream_is_cut_off_after_the_configured_time(serve: Serve) -> None:
     with serve(replace=(("workers = 1", "workers = 1\ngraceful_seconds = 1"),)) as served:
-        with _event_stream(served) as stream:
+        with event_stream(served) as stream:
             served.process.send_signal(signal.SIGTERM)
             received = b"".join(iter(lambda: stream.recv(65_536), b""))
         # Without the last chunk it does not look whole.
         assert not received.endswith(b"0\r\n\r\n")
-        assert served.process.wait(_PATIENCE_SECONDS) == 0
+        assert served.process.wait(PATIENCE_SECONDS) == 0
         assert served.logged("1 connections are cut off")
 
 
@@ -219,18 +134,8 @@ def test_the_embedded_store_ends_with_the_server(serve: Serve) -> None:
             pid = redis.info("server")["process_id"]
         assert _is_alive(pid)
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(_PATIENCE_SECONDS) == 0
-        _until(lambda: not _is_alive(pid))
-
-
-@contextmanager
-def _event_stream(served: Served, every: int = 0) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", served.port), _PATIENCE_SECONDS) as stream:
-        stream.sendall(b"GET /public/events/%d HTTP/1.1\r\nHost: x\r\n\r\n" % every)
-        received = b""
-        while b"data: event" not in received:
-            received += stream.recv(65_536)
-        yield stream
+        assert served.process.wait(PATIENCE_SECONDS) == 0
+        until(lambda: not _is_alive(pid))
 
 
 # --- A new configuration
@@ -249,7 +154,7 @@ def test_no_request_is_lost_while_the_configuration_is_reloaded(
             after = 0
             while after < 5:
                 after += reloaded.is_set()
-                response = _answered(connection, "/public/delay/20")
+                response = answered(connection, "/public/delay/20")
                 assert response.status == 200
                 closed += response.headers["Connection"] == "close"
             connection.close()
@@ -317,7 +222,7 @@ def test_a_faulty_configuration_leaves_the_old_one_in_force_and_every_fault_is_l
         good = served.config.read_text()
         served.edit(("workers = 1", "worker = 1"), ("public = true", 'public = "yes"'))
         served.process.send_signal(signal.SIGHUP)
-        _until(lambda: served.logged("the new configuration cannot be used"))
+        until(lambda: served.logged("the new configuration cannot be used"))
         assert served.logged("[server] worker: unknown key")
         assert served.logged("public: must be true or false")
         assert served.get("/public/x").status == 200
@@ -342,7 +247,7 @@ def test_the_listener_stays_where_the_new_address_is_taken(serve: Serve) -> None
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         served.edit((f'listen = "127.0.0.1:{served.port}"', f'listen = "{address}"'))
         served.process.send_signal(signal.SIGHUP)
-        _until(lambda: served.logged(f"cannot listen on {address}: another program listens there"))
+        until(lambda: served.logged(f"cannot listen on {address}: another program listens there"))
         assert served.get("/public/x").status == 200
 
 
@@ -351,7 +256,7 @@ def test_a_store_that_cannot_be_had_leaves_the_old_configuration_in_force(serve:
         (served.config.parent / "file").write_text("no directory")
         served.edit((f'"{served.config.parent / "data"}"', '"file"'))
         served.process.send_signal(signal.SIGHUP)
-        _until(lambda: served.logged("store.data_dir cannot be used"))
+        until(lambda: served.logged("store.data_dir cannot be used"))
         assert served.get("/public/x").status == 200
         assert served.get("/oauth/health").status == 200
 
@@ -361,31 +266,31 @@ def test_the_number_of_workers_follows_the_configuration(serve: Serve) -> None:
         assert len(served.workers()) == 1
         served.edit(("workers = 1", "workers = 3"))
         served.reload()
-        _until(lambda: len(served.workers()) == 3)
+        until(lambda: len(served.workers()) == 3)
         served.edit(("workers = 3", "workers = 1"))
         served.reload()
-        _until(lambda: len(served.workers()) == 1)
+        until(lambda: len(served.workers()) == 1)
         assert served.get("/public/x").status == 200
 
 
 def test_an_open_event_stream_goes_on_and_delays_no_reload_and_no_replacement(
     serve: Serve,
 ) -> None:
-    with serve() as served, _event_stream(served, 50) as stream:
+    with serve() as served, event_stream(served, 50) as stream:
         (first,) = served.workers()
         served.process.send_signal(signal.SIGHUP)
-        _until(lambda: len(served.workers()) == 2)
+        until(lambda: len(served.workers()) == 2)
         second = served.workers()[1]
         # The stream's worker lives beside the new one, whose death is noticed all the same.
-        _until(lambda: served.get("/public/x").status == 200)
+        until(lambda: served.get("/public/x").status == 200)
         os.kill(second, signal.SIGKILL)
-        _until(lambda: second not in served.workers() and len(served.workers()) == 2)
+        until(lambda: second not in served.workers() and len(served.workers()) == 2)
         assert served.get("/public/x").status == 200
         assert first in served.workers()
         assert b"data: event" in stream.recv(65_536)
         served.edit(('path = "/public/**"', 'path = "/open/**"'))
         served.process.send_signal(signal.SIGHUP)
-        _until(lambda: served.get("/public/x").status == 401)
+        until(lambda: served.get("/public/x").status == 401)
         assert b"data: event" in stream.recv(65_536)
 
 
@@ -398,7 +303,7 @@ def test_a_killed_worker_is_replaced_and_the_other_goes_on(serve: Serve) -> None
         os.kill(killed, signal.SIGKILL)
         for _ in range(50):
             assert served.get("/public/x").status == 200
-        _until(lambda: len(served.workers()) == 2 and killed not in served.workers())
+        until(lambda: len(served.workers()) == 2 and killed not in served.workers())
         assert other in served.workers()
 
 
@@ -407,19 +312,19 @@ def test_a_worker_that_does_not_move_is_replaced(serve: Serve) -> None:
     with serve("import gateway.server\ngateway.server._HEARTBEAT_SECONDS = 2") as served:
         (hung,) = served.workers()
         os.kill(hung, signal.SIGSTOP)
-        _until(lambda: hung not in served.workers() and served.workers())
+        until(lambda: hung not in served.workers() and served.workers())
         assert served.get("/public/x").status == 200
 
 
 def test_a_client_that_takes_nothing_of_its_answer_is_given_up(serve: Serve) -> None:
     """The time after which it is given up is no setting; here it is shorter."""
     with serve("import gateway.worker\ngateway.worker.SEND_SECONDS = 0.5") as served:
-        with socket.create_connection(("127.0.0.1", served.port), _PATIENCE_SECONDS) as client:
+        with socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(b"GET /public/bytes/50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
             worker = served.workers()[0]
-            _until(lambda: _connections(worker) == 0)
+            until(lambda: _connections(worker) == 0)
         assert served.get("/public/x").status == 200
 
 
@@ -463,7 +368,7 @@ def test_a_busy_kept_alive_connection_takes_turns_with_others(
         def keep_asking() -> None:
             connection = served.connect()
             while not enough.is_set():
-                assert _answered(connection, "/public/delay/10").status == 200
+                assert answered(connection, "/public/delay/10").status == 200
             connection.close()
 
         asking = in_background.submit(keep_asking)
@@ -583,7 +488,7 @@ def test_no_leniency_of_the_http_parser_is_on(tmp_path: Path) -> None:
 def test_a_malformed_request_is_refused_and_its_connection_closed(
     standalone: Any, request_bytes: bytes
 ) -> None:
-    with socket.create_connection(("127.0.0.1", standalone.port), _PATIENCE_SECONDS) as client:
+    with socket.create_connection(("127.0.0.1", standalone.port), PATIENCE_SECONDS) as client:
         # What follows must not be taken for a second request.
         client.sendall(request_bytes + b"GET /public/y HTTP/1.1\r\nHost: x\r\n\r\n")
         response = HTTPResponse(client)

@@ -18,7 +18,7 @@ DISGUISED = [
     *("/public/../admin", "/public/%2e%2e/admin", "/public/.%2E/admin", "/public/..%2fadmin"),
     *("/public/%252e%252e/admin", "/public/%25%32%65%25%32%65/admin", "/public/..;/admin"),
     *("/public/..%5cadmin", "/public\\..\\admin", "/public/..//admin", "/./admin", "/admin/."),
-    *("//admin", "///admin", "/%2fadmin", "/%2Fadmin", "/;/admin", "/public/%00/../admin"),
+    *("//host/admin", "///host/admin", "//admin", "///admin", "/%2fadmin", "/%2Fadmin", "/;/admin", "/public/%00/../admin"),
     *("/%61dmin", "/adm%69n", "/%2561dmin", "/admin%2f", "/admin%2Fusers", "/admin;x=1"),
     *("/admin?x=/public/y", "/admin%3Fx=/public/y", "/admin%23/public/y", "/admin#/public/y"),
     *("/public/#/../admin", "/public/%23/../../admin", "/public/x/../../admin"),

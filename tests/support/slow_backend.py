@@ -6,6 +6,7 @@ The end of a path says what the answer is like, whatever stands before it:
 - ``…/bytes/1000``    has a body of 1000 bytes
 - ``…/events/0``      is an event stream: one event, and then silence for ever
 - ``…/events/50``     the same with a further event every 50 milliseconds
+- ``…/trailer/1000`` has a small body in chunks, and 1000 bytes of trailer fields after it
 - anything else       comes at once
 """
 
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Coroutine
 from typing import cast
 
-_REQUEST = re.compile(rb"GET \S*?(?:/(delay|bytes|events)/([0-9]+))? HTTP/1\.1\r\n")
+_REQUEST = re.compile(rb"GET \S*?(?:/(delay|bytes|events|trailer)/([0-9]+))? HTTP/1\.1\r\n")
 _PIECE = b"x" * 65_536
 
 
@@ -56,6 +57,8 @@ class SlowBackend(asyncio.Protocol):
             asyncio.get_running_loop().call_later(number / 1000, self._answer, b"done")
         elif kind == b"bytes":
             self._start(self._send(number))
+        elif kind == b"trailer":
+            self._start(self._send_trailer(number))
         elif kind == b"events":
             self._start(self._tell(number / 1000))
         else:
@@ -71,6 +74,16 @@ class SlowBackend(asyncio.Protocol):
             piece = _PIECE[:length]
             self._transport.write(piece)
             length -= len(piece)
+
+    async def _send_trailer(self, length: int) -> None:
+        self._transport.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+        )
+        while length > 0:
+            await self._writable.wait()
+            self._transport.write(b"X-Trailer: " + _PIECE[:1000] + b"\r\n")
+            length -= 1000
+        self._transport.write(b"\r\n")
 
     async def _tell(self, every: float) -> None:
         self._transport.write(
