@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway import assembly
-from gateway.clients import RegisteredClient
+from gateway.clients import RegisteredClient, requires_pkce
 from gateway.config import GRANT_TYPES, Client, Settings
 from gateway.config_file import ConfigError, client_faults, load_config
 from gateway.config_grammar import listen_fault
@@ -58,7 +58,7 @@ def serve(path: Path, listen: str | None) -> None:
         from gateway import server  # noqa: PLC0415 - needs the extra "server"
     except ImportError as error:
         raise _Failure(
-            f"{error.name} is missing: install the extra, pip install 'oauth-gateway[server]'"
+            f"{error.name} is missing: install the extra, pip install '.[server]'"
         ) from None
     with _words_for_errors():
         if listen is not None and listen_fault(listen):
@@ -127,8 +127,13 @@ def client() -> None:
 @click.option("--public", is_flag=True, help="Without a secret: an app that cannot keep one.")
 @click.option("--pkce", type=click.Choice(("required", "optional")))
 @click.option("--skip-consent", is_flag=True, help="Never ask the user: one of your own apps.")
+@click.option(
+    "--introspect-any", is_flag=True, help="May ask about any token: one of your own backends."
+)
 def client_add(path: Path, *, public: bool, name: str | None, **members: Any) -> None:
     """Register a client. Its secret is printed once, and only its SHA-256 is kept."""
+    if public and members["introspect_any"]:
+        raise _Failure("--introspect-any needs a secret, and a --public client has none")
     secret = None if public else new_secret()
     registered = Client(
         name=name or members["client_id"],
@@ -165,7 +170,7 @@ def client_list(path: Path) -> None:
 @click.argument("client_id")
 def client_show(path: Path, client_id: str) -> None:
     """Show how a client is registered; never its secret."""
-    with _core(path) as (core, _):
+    with _core(path) as (core, settings):
         found = core.clients.find(client_id)
     if found is None:
         raise _Failure(f"there is no client {client_id}")
@@ -179,8 +184,9 @@ def client_show(path: Path, client_id: str) -> None:
         ("redirect_uris", " ".join(shown.redirect_uris)),
         ("scopes", " ".join(shown.scopes)),
         ("grant_types", " ".join(shown.grant_types)),
-        ("pkce", shown.pkce or "as [provider] says"),
+        ("pkce", "required" if requires_pkce(shown, settings.provider) else "optional"),
         ("skip_consent", "yes" if shown.skip_consent else "no"),
+        ("introspect_any", "yes" if shown.introspect_any else "no"),
     ):
         click.echo(f"{name:<14} {value}")
 
@@ -265,7 +271,7 @@ def demo(port: int, client_port: int, backend_port: int | None) -> None:
         from gateway import demo as everything  # noqa: PLC0415 - needs the extra "server"
     except ImportError as error:
         raise _Failure(
-            f"{error.name} is missing: install the extra, pip install 'oauth-gateway[all]'"
+            f"{error.name} is missing: install the extra, pip install '.[all]'"
         ) from None
     with _words_for_errors():
         try:

