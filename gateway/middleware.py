@@ -8,6 +8,7 @@ A request's way, top to bottom in :meth:`OAuthGateway.__call__`::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from gateway.answers import denied_answer, error_answer
@@ -46,6 +47,8 @@ class OAuthGateway:
         self._settings = settings
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
+        networks = settings.server.trusted_proxies
+        self._is_trusted = lru_cache(maxsize=4096)(lambda peer: is_trusted(peer, networks))
         self._pass_authorization = settings.upstream.pass_authorization
         # A proxied backend is sent these by the proxy, over whatever the client sent.
         self._added = {
@@ -105,9 +108,8 @@ class OAuthGateway:
         if self._parts.audit.requests:
             self._record(environ, "allowed", token)
         identity = self._parts.identity
-        peer = environ.get("REMOTE_ADDR", "")
-        trusted = self._settings.server.trusted_proxies
-        identity.remove(environ, from_trusted_proxy=is_trusted(peer, trusted))
+        trusted = self._is_trusted(environ.get("REMOTE_ADDR", ""))
+        identity.remove(environ, from_trusted_proxy=trusted)
         if not self._pass_authorization:
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)

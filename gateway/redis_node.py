@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from queue import Empty, LifoQueue
 from time import monotonic
 from typing import Any
 
@@ -140,10 +141,12 @@ class RedisNode:
         self._make = _connection_maker(address, options)
         self._timeout = timeout
         self._closed = False
-        # A place for every connection; the ones used last come first, None is yet to be made.
-        self._free: LifoQueue[Any] = LifoQueue()
-        for _ in range(connections):
-            self._free.put(None)
+        # A place for every connection; the ones used last come last, None is yet to be made.
+        # Each step on it is one by itself, so that only who finds none free meets the lock.
+        self._free: deque[Any] = deque([None] * connections)
+        self._waiting: deque[_Waiting] = deque()
+        # By its module, since gevent may replace it after this one was imported.
+        self._handing_out = threading.Lock()
 
     def send(self, commands: Sequence[Command], ends: float, *, asking: bool = False) -> list[Any]:
         """Send commands in one round trip and return their answers, at ``ends`` (monotonic).
@@ -173,14 +176,14 @@ class RedisNode:
     def drop_idle(self) -> None:
         """Close the connections that nobody is using."""
         kept = 0
-        with suppress(Empty):
+        with suppress(IndexError):
             while True:
-                connection = self._free.get_nowait()
+                connection = self._free.pop()
                 if connection is not None:
                     connection.abandon()
                 kept += 1
         for _ in range(kept):
-            self._free.put(None)
+            self._put(None)
 
     def close(self) -> None:
         """Close every connection, those in use as soon as they are free."""
@@ -188,24 +191,74 @@ class RedisNode:
         self.drop_idle()
 
     def _take(self, ends: float) -> Any:
-        try:
-            connection = self._free.get(timeout=max(0.0, min(self._timeout, ends - monotonic())))
-        except Empty:
-            raise MaxConnectionsError("every connection is in use") from None
+        connection = self._free_one(max(0.0, min(self._timeout, ends - monotonic())))
         if connection is None:
             try:
                 connection = self._make()
             except BaseException:
-                self._free.put(None)
+                self._put(None)
                 raise
         return connection
 
+    def _free_one(self, seconds: float) -> Any:
+        # Nobody is overtaken: who waits would otherwise find every place taken, again and
+        # again, by those that came later, until its time is over.
+        if not self._waiting:
+            with suppress(IndexError):
+                return self._free.pop()
+        waiting = _Waiting()
+        with self._handing_out:
+            self._waiting.append(waiting)
+        self._hand_out()
+        try:
+            served = waiting.served.wait(seconds)
+        except BaseException:
+            # Whoever ends this thread's work must not take a connection along.
+            if not self._leave(waiting):
+                self._put(waiting.connection)
+            raise
+        if not served and self._leave(waiting):
+            raise MaxConnectionsError("every connection is in use")
+        return waiting.connection
+
+    def _leave(self, waiting: _Waiting) -> bool:
+        """Wait no longer; False where the connection came in that very moment."""
+        with self._handing_out:
+            if waiting.served.is_set():
+                return False
+            self._waiting.remove(waiting)
+            return True
+
     def _give_back(self, connection: Any, *, whole: bool) -> None:
         if whole and not self._closed:
-            self._free.put(connection)
+            self._put(connection)
         else:
             connection.abandon()
-            self._free.put(None)
+            self._put(None)
+
+    def _put(self, connection: Any) -> None:
+        self._free.append(connection)
+        # Looked at after it is there, as who waits is there before it looks.
+        if self._waiting:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        with self._handing_out, suppress(IndexError):
+            while self._waiting:
+                connection = self._free.pop()
+                waiting = self._waiting.popleft()
+                waiting.connection = connection
+                waiting.served.set()
+
+
+class _Waiting:
+    """Who waits for a connection, and the one that it is given; None is yet to be made."""
+
+    __slots__ = ("connection", "served")
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+        self.served = threading.Event()
 
 
 def _answer(connection: Any) -> Any:

@@ -86,7 +86,9 @@ class TokenKey:
 
     def __init__(self, secret_key: bytes) -> None:
         # A key for each use, so that no text of one use is ever valid in another.
-        self._tag_key = hmac.digest(secret_key, b"gateway: tag of a token", "sha256")
+        tag_key = hmac.digest(secret_key, b"gateway: tag of a token", "sha256")
+        # With the key taken in already; each tag begins with a copy.
+        self._tag_begun = hmac.new(tag_key, digestmod="sha256")
         self._derivation_key = hmac.digest(secret_key, b"gateway: derived token", "sha256")
         self._form_key = hmac.digest(secret_key, b"gateway: form", "sha256")
 
@@ -115,7 +117,9 @@ class TokenKey:
         return Token(kind, grant_id, untagged + self._tag(untagged))
 
     def _tag(self, untagged: str) -> str:
-        return _base64url(hmac.digest(self._tag_key, untagged.encode(), "sha256")[:_TAG_BYTES])
+        tag = self._tag_begun.copy()
+        tag.update(untagged.encode())
+        return _base64url(tag.digest()[:_TAG_BYTES])
 
 
 class TokenKeys:

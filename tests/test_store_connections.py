@@ -1,0 +1,103 @@
+"""The connections to a store: a bound, a bounded wait, and a queue in which nobody is overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import MaxConnectionsError
+
+from gateway.redis_node import RedisNode
+from tests.support.serving import until
+from tests.support.store import embedded
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def redis(data_dir: Path) -> Iterator[Redis]:
+    with embedded(data_dir) as redis:
+        yield redis
+
+
+@pytest.fixture
+def node(redis: Redis) -> Iterator[RedisNode]:
+    """A server to which there is one connection."""
+    path = redis.connection_pool.connection_kwargs["path"]
+    node = RedisNode({"path": path}, {}, connections=1, timeout=5.0)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def occupied(
+    node: RedisNode, threads: ThreadPoolExecutor, redis: Redis, key: str
+) -> Future[list[Any]]:
+    """Use the one connection until something is pushed to ``key``."""
+    using = threads.submit(node.send, [("BLPOP", key, 5)], monotonic() + 10)
+    until(lambda: redis.info("clients")["blocked_clients"] == 1)
+    return using
+
+
+def _wait(node: RedisNode, count: int) -> bool:
+    return len(node._waiting) == count
+
+
+def test_who_waits_for_a_connection_is_served_in_turn(
+    node: RedisNode, threads: ThreadPoolExecutor, redis: Redis
+) -> None:
+    waiting = [occupied(node, threads, redis, "turn")]
+    for number in range(4):
+        command = ("RPUSH", "order", number)
+        waiting.append(threads.submit(node.send, [command], monotonic() + 10))
+        until(partial(_wait, node, number + 1))
+    redis.rpush("turn", "go")
+    for each in waiting:
+        each.result()
+    assert redis.lrange("order", 0, -1) == ["0", "1", "2", "3"]
+
+
+def test_who_waits_too_long_is_told_so_and_takes_no_place_along(
+    node: RedisNode, threads: ThreadPoolExecutor, redis: Redis
+) -> None:
+    using = occupied(node, threads, redis, "long")
+    started = monotonic()
+    with pytest.raises(MaxConnectionsError):
+        node.send([("PING",)], started + 0.1)
+    assert 0.05 < monotonic() - started < 2.0
+    redis.rpush("long", "go")
+    using.result()
+    for _ in range(3):
+        assert node.send([("PING",)], monotonic() + 5) == ["PONG"]
+
+
+def test_many_at_once_leave_every_connection_where_it_was(
+    redis: Redis, threads: ThreadPoolExecutor
+) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    node = RedisNode({"path": path}, {}, connections=3, timeout=5.0)
+
+    def ask(number: int) -> list[object]:
+        return [node.send([("ECHO", number)], monotonic() + 10) for _ in range(100)]
+
+    try:
+        for number, answers in enumerate(threads.map(ask, range(8))):
+            assert answers == [[str(number)]] * 100
+        assert len(node._free) == 3
+        assert not node._waiting
+    finally:
+        node.close()
