@@ -20,25 +20,32 @@ _HEAD_BYTES = 65_536
 _HOST = "127.0.0.1"
 #: Linux drops what is received with this flag without copying it, on TCP.
 _DISCARD = socket.MSG_TRUNC if sys.platform == "linux" else 0
-_ANSWER = re.compile(rb"HTTP/1\.1 (\d{3})[^\r]*\r\n(?:.*\r\n)*?content-length: *(\d+)\r\n", re.I)
-_CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.I)
+_ANSWER = re.compile(
+    rb"HTTP/1\.1 (\d{3})[^\r]*\r\n(?:.*\r\n)*?content-length: *(\d+)\r\n", re.IGNORECASE
+)
+_CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a measured server gave: requests and bytes of bodies a second, latencies in ms."""
+    """What a measured server gave: requests and bytes of bodies a second, latencies in ms.
+
+    ``answers`` are all that came, also before and after the time that counts.
+    """
 
     per_second: float
     p50_ms: float
     p99_ms: float
     errors: int
     bytes_per_second: float
+    answers: int
 
 
-def request(path: str, token: str | None = None) -> bytes:
-    """Return a GET request as bytes."""
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{authorization}\r\n".encode()
+def request(path: str, token: str | None = None, *fields: str) -> bytes:
+    """Return a GET request as bytes, with further header lines."""
+    authorization = (f"Authorization: Bearer {token}",) if token else ()
+    lines = (f"GET {path} HTTP/1.1", "Host: bench", *authorization, *fields, "", "")
+    return "\r\n".join(lines).encode()
 
 
 def measure(
@@ -94,6 +101,7 @@ class _Loop:
         self._under_way: set[_Connection] = set()
         self._counts = _Counts()
         self._counting = False
+        self._answers = 0
         self._ending = False
 
     def run(self, connections: int, warm_up: float, seconds: float, patience: float) -> Load:
@@ -122,6 +130,7 @@ class _Loop:
             p99_ms=quantile(latencies, 0.99),
             errors=counts.errors + len(self._under_way),
             bytes_per_second=received / lasted,
+            answers=self._answers,
         )
 
     def close(self) -> None:
@@ -200,6 +209,7 @@ class _Loop:
     def _answered(self, connection: _Connection) -> None:
         now = perf_counter()
         self._under_way.discard(connection)
+        self._answers += 1
         if self._counting:
             self._counts.answers += 1
             self._counts.latencies.append((now - connection.sent_at) * 1000)
