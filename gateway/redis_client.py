@@ -18,8 +18,8 @@ from gateway.redis_sentinel import BehindSentinel
 class Topology(Protocol):
     """Which server to ask. ``ends`` is when an answer is of no use any more (monotonic)."""
 
-    def node_of(self, key: str | None, ends: float) -> RedisNode:
-        """Return the server that has ``key``; any primary for ``None``. Raises RedisError."""
+    def node_of(self, key: str, ends: float) -> RedisNode:
+        """Return the server that has ``key``. Raises RedisError."""
 
     def follow(self, error: AskError | MovedError, asked: RedisNode) -> RedisNode | None:
         """Return the server that ``asked`` named in its place, if that is possible here."""
@@ -40,7 +40,7 @@ class OneNode:
     def __init__(self, node: RedisNode) -> None:
         self._node = node
 
-    def node_of(self, key: str | None, ends: float) -> RedisNode:
+    def node_of(self, key: str, ends: float) -> RedisNode:
         """Return the one server."""
         return self._node
 

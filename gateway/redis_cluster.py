@@ -38,13 +38,11 @@ class Cluster:
         self._looked_at = 0.0
         self._looking = threading.Lock()
 
-    def node_of(self, key: str | None, ends: float) -> RedisNode:
-        """Return the primary that has ``key``; any of them for ``None``.
+    def node_of(self, key: str, ends: float) -> RedisNode:
+        """Return the primary that has ``key``.
 
         Raises redis-py's ClusterDownError while nobody is known to have it.
         """
-        if key is None:
-            return random.choice(self.primaries(ends))  # noqa: S311 - not for a secret
         slot = key_slot(key.encode())
         node = self._slots[slot]
         if node is None:

@@ -7,6 +7,7 @@ moved, or is just moving, is followed.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from time import monotonic
@@ -43,6 +44,7 @@ _OBSTACLES = (NoScriptError, AskError, TryAgainError, ClusterDownError, ReadOnly
 class Errand:
     """Commands for the server that has ``key``; for ``node`` itself if it is given.
 
+    With neither, any primary will do: one that is well, if there is one.
     ``ends`` is when all of it has to end (monotonic), ``timeout`` how long one attempt may
     take (s). ``decisive`` is how many of the answers, from the first, may send all commands
     on; all by default. ``in_full`` replaces the first command at a server that does not know
@@ -82,13 +84,20 @@ class Errand:
         Raises CircuitOpen, and RedisError for a server that gives no answer.
         """
         while True:
-            node = self._node or self._topology.node_of(self._key, self._ends)
+            node = self._node or self._found()
             if node is not self._admitted:
                 node.circuit.admit()
                 self._admitted = node
             answers = self._asked(node)
             if answers is not None and not self._goes_on(node, answers):
                 return answers
+
+    def _found(self) -> RedisNode:
+        if self._key is not None:
+            return self._topology.node_of(self._key, self._ends)
+        primaries = self._topology.primaries(self._ends)
+        well = [each for each in primaries if each not in self._silent and not each.circuit.is_open]
+        return random.choice(well or primaries)  # noqa: S311 - not for a secret
 
     def _asked(self, node: RedisNode) -> list[Any] | None:
         """Return what ``node`` answers; ``None`` if it is silent and there is another try."""
@@ -109,6 +118,8 @@ class Errand:
                 raise
             return None
         node.circuit.succeeded()
+        for each in self._silent - {node}:
+            each.circuit.failed()
         return answers
 
     def _goes_on(self, node: RedisNode, answers: list[Any]) -> bool:

@@ -190,8 +190,8 @@ class RedisLink:
             return []
         # WAIT is about the last change that its connection made. Who repeats a revocation makes
         # none, and would be told that all is well: hence a change in any case.
-        milliseconds = int(self._settings.timeout * 800)
-        return [("SET", f"{key}:wait", "", "PX", 1), ("WAIT", wanted, milliseconds)]
+        change = ("EVAL", script("mark_change").text, 1, f"{key}:wait")
+        return [change, ("WAIT", wanted, int(self._settings.timeout * 800))]
 
     @contextmanager
     def _bounded(self) -> Iterator[tuple[Topology, float]]:

@@ -41,8 +41,11 @@ class BehindSentinel:
         self._asked_at = 0.0
         self._asking = threading.Lock()
 
-    def node_of(self, key: str | None, ends: float) -> RedisNode:
+    def node_of(self, key: str, ends: float) -> RedisNode:
         """Return the primary. Raises redis-py's ConnectionError if none was ever known."""
+        return self._known(ends)
+
+    def _known(self, ends: float) -> RedisNode:
         if self._primary is None:
             self.look_again(ends)
         elif monotonic() - self._asked_at > _ASK_AGAIN_SECONDS and self._asking.acquire(False):
@@ -72,7 +75,7 @@ class BehindSentinel:
 
     def primaries(self, ends: float) -> list[RedisNode]:
         """Return the one primary."""
-        return [self.node_of(None, ends)]
+        return [self._known(ends)]
 
     def close(self) -> None:
         """Close every connection."""

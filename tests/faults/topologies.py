@@ -5,130 +5,32 @@ Every process is the server that the embedded store uses; nothing else needs to 
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pytest
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import BusyLoadingError, RedisError
-from redis.retry import Retry
+from redis.exceptions import RedisError
 
-from gateway.embedded_store import EmbeddedStoreError, find_server
+from tests.faults.servers import Server, wait_until
 from tests.support.processes import free_port
+
+__all__ = [
+    "ClusterSet",
+    "SentinelSet",
+    "Server",
+    "cluster",
+    "one_node",
+    "sentinel",
+    "slot_of",
+    "wait_until",
+]
 
 SLOTS = 16_384
 PRIMARY_NAME = "mymaster"
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until ``condition()`` is true; raise if it takes longer than that."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not true within {seconds:g} s: {condition}")
-        time.sleep(0.02)
-
-
-def server_binary() -> str:
-    """Return the server's path, or skip the test."""
-    try:
-        return find_server()
-    except EmbeddedStoreError as error:
-        pytest.skip(str(error))
-
-
-@dataclass
-class Server:
-    """One server process, with a connection beside the gateway's."""
-
-    folder: Path
-    options: tuple[str, ...] = ()
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *options: str, wait: bool = True) -> Server:
-        """Start it, or start it again on the same data; wait until it answers."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [server_binary(), *self._options(), *options]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        if wait:
-            wait_until(self.answers)
-        return self
-
-    def _options(self) -> tuple[str, ...]:
-        return (
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--protected-mode", "no"),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec"),
-            *("--enable-debug-command", "yes"),
-            *self.options,
-        )
-
-    @property
-    def redis(self) -> Redis:
-        """A connection beside the gateway's."""
-        return Redis(
-            port=self.port,
-            decode_responses=True,
-            socket_timeout=5,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-
-    def ask(self, *words: str | int) -> Any:
-        """Send one command on a connection of its own."""
-        connection = self.redis
-        # Answers as the server gives them.
-        connection.response_callbacks.clear()
-        try:
-            return connection.execute_command(*words)
-        finally:
-            connection.close()
-
-    def answers(self) -> bool:
-        """Tell whether it takes commands."""
-        with suppress(RedisError):
-            return bool(self.ask("PING") == "PONG")
-        return False
-
-    def is_loading(self) -> bool:
-        """Tell whether it is still reading its data."""
-        try:
-            self.ask("PING")
-        except BusyLoadingError:
-            return True
-        except RedisError:
-            pass
-        return False
-
-    def pause(self) -> None:
-        """Stop the process where it is: connections stay, nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused process go on, with all that was sent to it meanwhile."""
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it as a crash does: nothing is tidied up."""
-        if self.process is not None:
-            self._signal(signal.SIGKILL)
-            self.process.wait(10)
-            self.process = None
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
+GATEWAY_LOGIN = ("gateway", "of-the-gateway")
 
 
 @contextmanager
@@ -153,8 +55,8 @@ class SentinelServer(Server):
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\nprotected-mode no\n"
             f"sentinel monitor {PRIMARY_NAME} 127.0.0.1 {primary_port} {quorum}\n"
-            f"sentinel down-after-milliseconds {PRIMARY_NAME} 500\n"
-            f"sentinel failover-timeout {PRIMARY_NAME} 2000\n"
+            f"sentinel down-after-milliseconds {PRIMARY_NAME} 700\n"
+            f"sentinel failover-timeout {PRIMARY_NAME} 1500\n"
         )
 
 
@@ -169,7 +71,7 @@ class SentinelSet:
     def url(self) -> str:
         """The store's URL for the configuration."""
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
-        return f"redis+sentinel://{hosts}/{PRIMARY_NAME}"
+        return f"redis+sentinel://{':'.join(GATEWAY_LOGIN)}@{hosts}/{PRIMARY_NAME}"
 
     @property
     def primary(self) -> Server:
@@ -184,25 +86,91 @@ class SentinelSet:
         return [each for each in self.servers if each is not primary]
 
     def wait_until_in_step(self) -> None:
-        """Wait until the replicas follow the primary, and Sentinel knows them."""
+        """Wait until the replicas follow the primary, and every Sentinel knows them all."""
 
         def in_step() -> bool:
-            replicas = self.replicas
-            links = [each.redis.info("replication").get("master_link_status") for each in replicas]
-            known = self.sentinels[0].ask("SENTINEL", "REPLICAS", PRIMARY_NAME)
-            return links == ["up"] * len(replicas) and len(known) == len(replicas)
+            with suppress(RedisError):
+                primary, replicas = self.primary, self.replicas
+                expected = ["slave", "127.0.0.1", primary.port, "connected"]
+                if any(each.ask("ROLE")[:4] != expected for each in replicas):
+                    return False
+                return all(self._knows_all(each, primary) for each in self.sentinels)
+            return False
 
         wait_until(in_step)
+
+    def _knows_all(self, watcher: SentinelServer, primary: Server) -> bool:
+        (known,) = watcher.ask("SENTINEL", "MASTERS")
+        seen = dict(zip(known[::2], known[1::2], strict=True))
+        found = [
+            dict(zip(each[::2], each[1::2], strict=True))
+            for each in watcher.ask("SENTINEL", "REPLICAS", PRIMARY_NAME)
+        ]
+        return (
+            (seen["port"], seen["flags"]) == (str(primary.port), "master")
+            and seen["num-other-sentinels"] == str(len(self.sentinels) - 1)
+            and [(each["flags"], each["master-link-status"]) for each in found]
+            == [("slave", "ok")] * (len(self.servers) - 1)
+        )
+
+    def hold_changes(self) -> None:
+        """Let the primary make no change any more, and wait until replicas have those it made.
+
+        A primary that is killed between its answer and its message to the replicas loses the
+        change; this is for what does not want to see that.
+        """
+        primary = self.primary
+        primary.ask("CLIENT", "PAUSE", 10_000, "WRITE")
+        offset = primary.redis.info("replication")["master_repl_offset"]
+        wait_until(
+            lambda: all(
+                each.redis.info("replication")["slave_repl_offset"] >= offset
+                for each in self.replicas
+            )
+        )
+
+    def cut_off(self, server: Server) -> None:
+        """Part a primary from its replicas and from the Sentinels, and not from the gateways."""
+        server.ask("ACL", "SETUSER", "default", "off")
+        server.ask("CLIENT", "KILL", "USER", "default")
+
+    def wait_for_failover(self, before: Server) -> Server:
+        """Wait until another server is the primary, and says so itself; return it."""
+        wait_until(lambda: self.primary is not before and self.primary.is_primary())
+        return self.primary
+
+    def restore(self) -> None:
+        """Start again what was killed, end every trouble, and wait until all is as at first."""
+        for server in self.servers:
+            if server.process is None:
+                server.start()
+            wait_until(partial(self._is_healed, server))
+        self.wait_until_in_step()
+
+    @staticmethod
+    def _is_healed(server: Server) -> bool:
+        # A Sentinel that makes a replica of it ends every connection, this one as well.
+        with suppress(RedisError):
+            server.ask("ACL", "SETUSER", "default", "on")
+            server.ask("CLIENT", "UNPAUSE")
+            return True
+        return False
 
 
 @contextmanager
 def sentinel(folder: Path, *, replicas: int = 1, sentinels: int = 1) -> Iterator[SentinelSet]:
     """Run a primary with replicas and Sentinels until the block ends."""
-    at_once = ("--repl-diskless-sync-delay", "0")
-    primary = Server(folder / "server-0", at_once)
-    following = (*at_once, "--replicaof", f"127.0.0.1 {primary.port}")
+    user, password = GATEWAY_LOGIN
+    # Sentinels and replicas come as the default user.
+    for_all = (
+        *("--repl-diskless-sync-delay", "0"),
+        *("--user", user, "on", f">{password}", "~*", "&*", "+@all"),
+    )
+    primary = Server(folder / "server-0", for_all, login=GATEWAY_LOGIN)
+    following = (*for_all, "--replicaof", f"127.0.0.1 {primary.port}")
     servers = [primary] + [
-        Server(folder / f"server-{number}", following) for number in range(1, replicas + 1)
+        Server(folder / f"server-{number}", following, login=GATEWAY_LOGIN)
+        for number in range(1, replicas + 1)
     ]
     watching = [SentinelServer(folder / f"sentinel-{number}") for number in range(sentinels)]
     try:
@@ -212,9 +180,11 @@ def sentinel(folder: Path, *, replicas: int = 1, sentinels: int = 1) -> Iterator
         for watcher in watching:
             watcher.watch(primary.port, sentinels // 2 + 1)
             watcher.start()
-            # Its usual pace is made for networks, and would only make the tests wait.
+            # Its usual pace is made for networks, and would only make the tests wait. But while a
+            # primary is down, a replica is asked once a second how it is, and may be promoted
+            # for five pings after that: less than 200 ms each, and often there is none.
             watcher.ask(
-                *("SENTINEL", "DEBUG", "INFO-PERIOD", 300, "PING-PERIOD", 100),
+                *("SENTINEL", "DEBUG", "INFO-PERIOD", 300, "PING-PERIOD", 300),
                 *("ASK-PERIOD", 100, "PUBLISH-PERIOD", 200),
             )
         found = SentinelSet(servers, watching)
@@ -242,22 +212,69 @@ class ClusterSet:
 
     def owner(self, slot: int) -> Server:
         """Return the node that has ``slot``."""
-        for first, last, (_, port, *_), *_ in self.nodes[0].ask("CLUSTER", "SLOTS"):
-            if int(first) <= slot <= int(last):
-                return next(each for each in self.nodes if each.port == int(port))
-        raise AssertionError(f"nobody has slot {slot}")
+        port = self._owner_seen_by(self.nodes[0], slot)
+        return next(each for each in self.nodes if each.port == port)
 
-    def move_slot(self, slot: int, target: Server, *, pause: float = 0.0) -> None:
-        """Move a slot with its keys, as ``redis-cli --cluster reshard`` does."""
+    def wait_until_whole(self) -> None:
+        """Wait until no node takes another one for dead any more."""
+
+        def whole() -> bool:
+            return all(
+                "cluster_state:ok" in node.ask("CLUSTER", "INFO")
+                and not any(
+                    "fail" in line.split()[2] for line in node.ask("CLUSTER", "NODES").splitlines()
+                )
+                for node in self.nodes
+            )
+
+        wait_until(whole)
+
+    def begin_move(self, slot: int, target: Server) -> None:
+        """Open a slot for its move: what is not here any more is asked for there."""
         source = self.owner(slot)
-        source_id, target_id = self.node_id(source), self.node_id(target)
-        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        time.sleep(pause)
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
-            source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(target))
+
+    def move_keys(self, slot: int, target: Server, *keys: str) -> None:
+        """Move these keys of an open slot, or all of them."""
+        source = self.owner(slot)
+        while moving := keys or source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *moving)
+            if keys:
+                break
+
+    def end_move(self, slot: int, target: Server) -> None:
+        """Give an open slot to the node that has its keys."""
+        source = self.owner(slot)
         for node in (target, source, *self.nodes):
-            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
+
+    def move_slot(self, slot: int, target: Server) -> None:
+        """Move a slot with its keys, as ``redis-cli --cluster reshard`` does."""
+        self.begin_move(slot, target)
+        self.move_keys(slot, target)
+        self.end_move(slot, target)
+
+    def move_slots(self, source: Server, target: Server) -> None:
+        """Move all slots of a node in one step, as Valkey 9 can."""
+        (owned,) = [
+            (first, last)
+            for first, last, (_, port, *_), *_ in source.ask("CLUSTER", "SLOTS")
+            if int(port) == source.port
+        ]
+        source.ask(*("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *owned, "NODE", self.node_id(target)))
+        for node in self.nodes:
+            wait_until(partial(self._sees_owner, node, int(owned[0]), target.port))
+
+    def _sees_owner(self, node: Server, slot: int, port: int) -> bool:
+        return self._owner_seen_by(node, slot) == port
+
+    @staticmethod
+    def _owner_seen_by(node: Server, slot: int) -> int:
+        for first, last, (_, port, *_), *_ in node.ask("CLUSTER", "SLOTS"):
+            if int(first) <= slot <= int(last):
+                return int(port)
+        return 0
 
 
 @contextmanager
@@ -269,6 +286,8 @@ def cluster(folder: Path, *, primaries: int = 3, empty: int = 0) -> Iterator[Clu
             (
                 *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
                 *("--cluster-node-timeout", "1000"),
+                # Or a node that gives its only slot away becomes a replica.
+                *("--cluster-allow-replica-migration", "no"),
                 # Or one dead primary would stop them all.
                 *("--cluster-require-full-coverage", "no"),
             ),

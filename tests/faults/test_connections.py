@@ -1,0 +1,342 @@
+"""Ways to a store: over TLS, through a socket file, with a user and a password; and wrong ones.
+
+A gateway that the store does not let in is a gateway without a store: 503, and nobody's
+tokens are called bad.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from redis import Redis
+
+from gateway.config import Store, Tokens
+from gateway.index_repair import list_live_grants_again
+from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store_check import store_warnings
+from gateway.token_store import TokenStore
+from gateway.tokens import Kind, TokenKeys, new_grant_id
+from tests.faults.servers import Server, wait_until
+from tests.faults.site import LIMIT, Site, at_once, site, tokens_of
+from tests.faults.topologies import PRIMARY_NAME, SLOTS, one_node
+from tests.support.oauth_client import Client
+from tests.support.processes import free_port, python_module, running
+from tests.support.running_gateway import write_settings
+
+SECRET_KEY = b"a secret key for tests that is long enough"
+#: What a gateway needs of its store, and nothing else.
+LEAST = (
+    *("on", ">pass:word@/", "resetkeys", "~gateway:*", "resetchannels", "-@all"),
+    *("+@connection", "+@read", "+@write", "+@scripting", "-@dangerous"),
+    *("+info", "+wait", "+time", "+config|get", "+role", "+cluster|slots"),
+)
+LOGIN = "gateway:pass%3Aword%40%2F"
+
+
+# --- A user and a password
+
+
+@pytest.fixture(scope="module")
+def guarded(folder: Path) -> Iterator[Server]:
+    """A server, on a port and on a socket file, that lets in one user with a password."""
+    socket = folder / "guarded.sock"
+    with one_node(folder / "guarded", "--unixsocket", str(socket)) as server:
+        server.ask("ACL", "SETUSER", "gateway", *LEAST)
+        server.ask("ACL", "SETUSER", "tester", "on", ">t", "~*", "&*", "+@all")
+        server.login = ("tester", "t")
+        server.ask("ACL", "SETUSER", "default", "off")
+        yield server
+
+
+@pytest.mark.parametrize("way", ["redis", "unix"])
+def test_a_user_who_may_do_no_more_than_the_gateway_needs_is_enough(
+    folder: Path, guarded: Server, way: str
+) -> None:
+    """The whole life, every list and every check: nothing is refused to it."""
+    url = (
+        f"redis://{LOGIN}@127.0.0.1:{guarded.port}"
+        if way == "redis"
+        else f"unix://{LOGIN}@{folder / 'guarded.sock'}"
+    )
+    with site("standalone", folder / f"acl-{way}", url) as found:
+        _judge_life(found)
+    link = RedisLink(Store(url=url))
+    assert store_warnings(link) == []
+    assert list_live_grants_again(link, TokenStore(link, "gateway", Tokens()), 60) > 0
+    link.close()
+    assert guarded.ask("ACL", "LOG") == []
+
+
+def _judge_life(site: Site) -> None:
+    tokens = site.tokens()
+    refreshed = tokens_of(site.client.refresh(tokens.refresh))
+    assert site.works(refreshed.access)
+    assert site.works(site.tokens().access)
+    page = site.browser.get("/oauth/applications")
+    assert "Our Own App" in page.text
+    assert site.client.revoke(refreshed.refresh).status_code == 200
+    assert site.use(refreshed.access).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        pytest.param("gateway:wrong@", id="wrong password"),
+        pytest.param("nobody:pass@", id="unknown user"),
+        pytest.param("", id="no password"),
+    ],
+)
+def test_a_store_that_lets_nobody_in_is_unavailable_and_no_token_is_bad(
+    tmp_path: Path, guarded: Server, login: str
+) -> None:
+    port = free_port()
+    config = write_settings(
+        tmp_path,
+        port=port,
+        store=f"redis://{login}127.0.0.1:{guarded.port}",
+        replace=(("timeout = 5.0", "timeout = 0.5"),),
+    )
+    url = f"http://127.0.0.1:{port}"
+    with running(
+        python_module("gateway", "serve", "--config", str(config)),
+        log=tmp_path / "gateway.log",
+        ready=f"{url}/oauth/health/live",
+    ):
+        client = Client(url, "own-app", redirect_uri="https://own.example/cb")
+        newest, grant = TokenKeys((SECRET_KEY,)).newest, new_grant_id()
+        access, refresh, code = (
+            newest.random(kind, grant).text for kind in (Kind.ACCESS, Kind.REFRESH, Kind.CODE)
+        )
+        answers = at_once(
+            [
+                partial(client.get, "/resource", access),
+                partial(client.get, "/oauth/health", access),
+                partial(client.refresh, refresh),
+                partial(client.redeem, code),
+                partial(client.revoke, refresh),
+            ]
+            * 2
+        )
+    assert {each.status for each in answers} == {503}
+    assert max(each.seconds for each in answers) < LIMIT
+    assert not [each for each in answers if "invalid" in each.body]
+    # What the log says of it is no secret.
+    assert "wrong" not in (tmp_path / "gateway.log").read_text()
+
+
+# --- TLS
+
+
+class Authority:
+    """Signs certificates that hold for a day."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = folder / f"{name}.pem"
+        certificate = self._signed(self._name, self._key.public_key(), None)
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def sign(self, name: str) -> tuple[Path, Path]:
+        """Write a certificate for ``name``, a host or an address, and its key; return both."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        stem = f"{self.file.stem}-{name}"
+        certificate, key_file = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
+        certificate.write_bytes(
+            self._signed(subject, key.public_key(), name).public_bytes(serialization.Encoding.PEM)
+        )
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return certificate, key_file
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, host: str | None
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        building = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host is not None:
+            alternative: x509.GeneralName = (
+                x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+            )
+            building = building.add_extension(
+                x509.SubjectAlternativeName([alternative]), critical=False
+            )
+        return building.sign(self._key, hashes.SHA256())
+
+
+class TlsServer(Server):
+    """A server of Debian's package, which the embedded one is not: it knows TLS, and only TLS.
+
+    ``options`` begin with its certificate, its key, and the authority of its clients.
+    """
+
+    def _command(self) -> list[str]:
+        return [str(shutil.which("redis-server")), *self._options()]
+
+    def _options(self) -> tuple[str, ...]:
+        certificate, key, authority, *others = self.options
+        return (
+            *("--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1"),
+            *("--tls-cert-file", certificate, "--tls-key-file", key),
+            *("--tls-ca-cert-file", authority, "--tls-auth-clients", "yes"),
+            *("--save", "", "--appendonly", "yes", *others),
+        )
+
+    @property
+    def redis(self) -> Redis:
+        certificate, key, authority, *_ = self.options
+        return Redis(
+            port=self.port,
+            host="127.0.0.1",
+            ssl=True,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            ssl_ca_certs=authority,
+            decode_responses=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def authority(folder: Path) -> Authority:
+    return Authority(folder, "authority")
+
+
+@pytest.fixture(scope="module")
+def files(authority: Authority) -> tuple[str, str, str]:
+    """The server's certificate and key, and the authority of its clients."""
+    certificate, key = authority.sign("127.0.0.1")
+    return str(certificate), str(key), str(authority.file)
+
+
+@pytest.fixture(scope="module")
+def secure(folder: Path, files: tuple[str, str, str]) -> Iterator[Server]:
+    """A server that wants a certificate of its clients."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("needs a redis-server on PATH: the embedded one knows no TLS")
+    said = subprocess.run(
+        [binary, "--port", "0", "--tls-port", "1"], capture_output=True, text=True, check=False
+    )
+    if "No tls-cert-file configured" not in said.stdout:
+        pytest.skip("this redis-server knows no TLS")
+    server = TlsServer(folder / "secure", files)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+def tls_lines(authority: Authority, name: str = "client") -> str:
+    """Return the lines of [store] for somebody with a certificate of ``authority``."""
+    certificate, key = authority.sign(name)
+    return f'ca_file = "{authority.file}"\ncert_file = "{certificate}"\nkey_file = "{key}"'
+
+
+def test_both_sides_show_a_certificate(folder: Path, secure: Server, authority: Authority) -> None:
+    url = f"rediss://127.0.0.1:{secure.port}"
+    with site("standalone", folder / "tls", url, store=tls_lines(authority)) as found:
+        _judge_life(found)
+
+
+def _answer(url: str, **store: Path | None) -> str:
+    link = RedisLink(Store(url=url, **store))  # type: ignore[arg-type]
+    try:
+        return str(link.command("PING"))
+    except StoreUnavailable:
+        return "unavailable"
+    finally:
+        link.close()
+
+
+def test_who_cannot_show_the_right_certificate_is_not_believed(
+    tmp_path: Path, folder: Path, secure: Server, authority: Authority
+) -> None:
+    """Neither a store of another authority or another name, nor a client without one."""
+    url = f"rediss://127.0.0.1:{secure.port}"
+    certificate, key = authority.sign("client")
+    ours = {"ca_file": authority.file, "cert_file": certificate, "key_file": key}
+    assert _answer(url, **ours) == "PONG"
+    stranger = Authority(tmp_path, "stranger")
+    assert _answer(url, **{**ours, "ca_file": stranger.file}) == "unavailable"
+    # The authorities that the machine trusts are not those of a private store.
+    assert _answer(url, **{**ours, "ca_file": None}) == "unavailable"
+    assert _answer(url, ca_file=authority.file) == "unavailable"
+    their_certificate, their_key = stranger.sign("client")
+    theirs = {"cert_file": their_certificate, "key_file": their_key}
+    assert _answer(url, **{**ours, **theirs}) == "unavailable"
+    assert _answer(f"rediss://localhost:{secure.port}", **ours) == "unavailable"
+    assert _answer(f"redis://127.0.0.1:{secure.port}") == "unavailable"
+
+
+def test_a_cluster_is_reached_over_tls(
+    folder: Path, secure: Server, files: tuple[str, str, str], authority: Authority
+) -> None:
+    options = ("--cluster-enabled", "yes", "--tls-cluster", "yes")
+    bus = ("--cluster-port", str(free_port()))
+    node = TlsServer(folder / "tls-cluster", (*files, *options, *bus))
+    try:
+        node.start()
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        wait_until(lambda: "cluster_state:ok" in node.ask("CLUSTER", "INFO"))
+        url = f"rediss+cluster://127.0.0.1:{node.port}"
+        with site("standalone", folder / "tls-on-cluster", url, store=tls_lines(authority)) as on:
+            _judge_life(on)
+    finally:
+        node.kill()
+
+
+class TlsSentinel(TlsServer):
+    """A Sentinel that is reached over TLS, and reaches the primary so."""
+
+    def _options(self) -> tuple[str, ...]:
+        return (str(self.folder / "sentinel.conf"), "--sentinel")
+
+    def watch(self, primary: Server) -> None:
+        self.folder.mkdir(parents=True)
+        certificate, key, authority, *_ = self.options
+        (self.folder / "sentinel.conf").write_text(
+            f"port 0\ntls-port {self.port}\nbind 127.0.0.1\ntls-replication yes\n"
+            f"tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {authority}\n"
+            f"sentinel monitor {PRIMARY_NAME} 127.0.0.1 {primary.port} 1\n"
+        )
+
+
+def test_sentinel_and_its_primary_are_reached_over_tls(
+    folder: Path, secure: Server, files: tuple[str, str, str], authority: Authority
+) -> None:
+    watching = TlsSentinel(folder / "tls-sentinel", files)
+    watching.watch(secure)
+    try:
+        watching.start()
+        url = f"rediss+sentinel://127.0.0.1:{watching.port}/{PRIMARY_NAME}"
+        with site("standalone", folder / "tls-behind", url, store=tls_lines(authority)) as found:
+            _judge_life(found)
+    finally:
+        watching.kill()
