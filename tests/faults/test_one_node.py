@@ -14,7 +14,7 @@ import requests
 
 from gateway.redis_link import script
 from tests.faults.proxy import Faults, Proxy, proxied
-from tests.faults.site import LIMIT, Answer, Site, at_once, seconds_until, site, timed, tokens_of
+from tests.faults.site import LIMIT, Site, at_once, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
 
 #: Names the trouble, how it begins and how it ends.
@@ -269,16 +269,22 @@ def test_a_store_that_is_still_loading_its_data_is_waited_for(
 ) -> None:
     site = standalone_site
     tokens = site.tokens()
+    with node.redis.pipeline(transaction=False) as pipeline:
+        for number in range(800):
+            pipeline.set(f"filling:{number}", "x")
+        pipeline.execute()
+    # A snapshot, which is answered beside; each key of it takes 5 ms to read.
+    node.ask("BGREWRITEAOF")
+    wait_until(lambda: not node.redis.info("persistence")["aof_rewrite_in_progress"])
     node.kill()
     node.start(
         "--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024", wait=False
     )
-    answers: list[Answer] = []
-    loading = False
-    while not (answers and answers[-1].status == 200):
+    wait_until(node.is_loading)
+    answers = [timed(partial(site.use, tokens.access))]
+    assert answers[0].is_unavailable
+    while answers[-1].status != 200:
         answers.append(timed(partial(site.use, tokens.access)))
-        loading = loading or node.is_loading()
-    assert loading
     assert {each.status for each in answers} <= {200, 503}
     assert max(each.seconds for each in answers) < LIMIT
     node.ask("CONFIG", "SET", "key-load-delay", "0")
