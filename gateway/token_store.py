@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from string import ascii_letters, digits
@@ -23,6 +22,7 @@ from time import monotonic
 from typing import Any
 
 from gateway.config import Tokens
+from gateway.deliveries import Deliveries
 from gateway.redis_link import RedisLink, StoreUnavailable, script
 from gateway.tokens import Token
 
@@ -122,6 +122,7 @@ class TokenStore:
 
     def __init__(self, link: RedisLink, key_prefix: str, lifetimes: Tokens) -> None:
         self._link = link
+        self._deliveries = Deliveries(link)
         self._prefix = key_prefix
         self._access_ms = lifetimes.access_seconds * 1000
         self._code_ms = lifetimes.code_seconds * 1000
@@ -176,6 +177,7 @@ class TokenStore:
             following.digest if following else "",
             # Longer than a request waits, so that never two of them are answered.
             int(1500 * self._link.patience),
+            self._code_ms,
         ]
         ends = monotonic() + self._link.patience
         while True:
@@ -187,7 +189,7 @@ class TokenStore:
             time.sleep(_PENDING_PAUSE)
         if status != "ok":
             return Refusal(status)
-        self._note_delivery(code.grant_id, request_id)
+        self._deliveries.note(keys[0], request_id)
         grant = grant_from_json(code.grant_id, stored)
         return Issued(grant, _seconds(issued[0]), grant.scope)
 
@@ -225,15 +227,10 @@ class TokenStore:
         )
         if status != "ok":
             return Refusal(status)
-        self._note_delivery(presented.grant_id, presented.digest)
+        self._deliveries.note(self.grant_key(presented.grant_id), presented.digest)
         remaining_ms, given_scope, candidate = issued
         grant = grant_from_json(presented.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
-
-    def _note_delivery(self, grant_id: str, what: str) -> None:
-        # Where this gets lost, a repetition is answered once more, and ends nothing.
-        with suppress(StoreUnavailable):
-            self._link.run("note_delivery", [self.grant_key(grant_id)], [what])
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""

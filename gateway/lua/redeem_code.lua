@@ -6,11 +6,13 @@
 --       6 access token lifetime (ms)   7 idle lifetime (ms)   8 absolute lifetime (ms)
 --       9 refresh token (digest), '' for none   10 its successor (digest)
 --      11 how long the request that redeemed the code may wait for this answer (ms)
+--      12 lifetime of the code (ms)
 -- Returns {'ok', grant (JSON), access token's remaining ms}, or {why not, grant (JSON)}.
 -- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
 -- Safe to repeat: the request that redeemed the code gets the same answer again. If that answer
 -- never arrived (see note_delivery), nobody has the tokens, and the client's next request gets
--- them: a store that fell silent is no replay. 'pending' while it may still arrive.
+-- them: a store that fell silent is no replay. 'pending' while it may still arrive. But no code
+-- outlives itself: the grant keeps it for as long as there are tokens, to know a replay.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -26,7 +28,8 @@ if grant.redeemed == ARGV[5] then
   return {'ok', stored, redis.call('PTTL', KEYS[2])}
 elseif grant.redeemed then
   local undelivered = grant.undelivered
-  if not undelivered or undelivered[1] ~= grant.redeemed then
+  local is_over = now > (grant.since + 1) * 1000 + tonumber(ARGV[12])
+  if is_over or not undelivered or undelivered[1] ~= grant.redeemed then
     redis.call('DEL', KEYS[1])
     return {'replayed', stored}
   elseif now < undelivered[2] + tonumber(ARGV[11]) then
@@ -48,5 +51,6 @@ end
 local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
 stored = cjson.encode(grant)
 redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
-redis.call('SET', KEYS[2], ends_at .. ' ' .. grant.scope, 'PX', access_ms)
-return {'ok', stored, access_ms}
+-- What was revoked meanwhile stays so: a store that was set back, or whose answer was lost.
+redis.call('SET', KEYS[2], ends_at .. ' ' .. grant.scope, 'PX', access_ms, 'NX')
+return {'ok', stored, math.min(access_ms, redis.call('PTTL', KEYS[2]))}

@@ -78,4 +78,5 @@ if access_ms > 0 then
   local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
   redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
 end
-return {'ok', stored, math.max(0, redis.call('PTTL', KEYS[1 + key])), scope, key}
+local remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[1 + key])))
+return {'ok', stored, remaining_ms, scope, key}

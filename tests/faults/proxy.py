@@ -65,6 +65,8 @@ class Proxy:
         self.injected = 0
         self._drop_left = 0
         self._drop_matching = b""
+        self._lose_left = 0
+        self._lose_matching = b""
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener = self._listen(0)
@@ -79,13 +81,18 @@ class Proxy:
     def heal(self) -> None:
         """Let everything through again."""
         self.faults = Faults()
-        self._drop_left = 0
+        self._drop_left = self._lose_left = 0
         self.accept()
 
     def drop_replies(self, matching: bytes, times: int = 1) -> None:
         """Let the next requests that contain ``matching`` be executed, and lose the replies."""
         self._drop_matching = matching
         self._drop_left = times
+
+    def lose_requests(self, matching: bytes, times: int = 1) -> None:
+        """Reset the connection of the next requests that contain ``matching``, unexecuted."""
+        self._lose_matching = matching
+        self._lose_left = times
 
     def cut(self) -> None:
         """Reset every open connection once."""
@@ -169,9 +176,15 @@ class Proxy:
                 self.injected += 1
                 continue
             with self._lock:
+                lost = self._lose_left > 0 and self._lose_matching in data
+                self._lose_left -= lost
                 if self._drop_left > 0 and self._drop_matching in data:
                     self._drop_left -= 1
                     connection.doomed = True
+            if lost:
+                self.injected += 1
+                connection.close(reset=True)
+                break
             with suppress(OSError):
                 connection.server.sendall(data)
         self._over(connection)

@@ -1,0 +1,298 @@
+"""Stores with all that can happen to them: one node, a cluster, and a primary under Sentinel.
+
+Each has its faults as a list. :func:`make_trouble` lets them happen one after the other, each
+as often as any other, with peace in between; the order comes from a seed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from random import Random
+
+from redis.exceptions import RedisError
+
+from gateway.redis_link import script
+from tests.faults.history import Trouble
+from tests.faults.proxy import Faults, Proxy, proxied
+from tests.faults.servers import Server, wait_until
+from tests.faults.topologies import (
+    ClusterSet,
+    SentinelSet,
+    cluster,
+    one_node,
+    sentinel,
+    slot_of,
+)
+
+#: What a primary that was replaced may still answer, until the gateway asks Sentinel again (s).
+_REPLACED_SECONDS = 1.5
+#: How many slots a cluster moves before something else happens to it.
+_SLOTS_AT_ONCE = 6
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, how it ends, and about how long it lasts (s)."""
+
+    name: str
+    begin: Callable[[], object]
+    end: Callable[[], object] = _nothing
+    seconds: float = 0.6
+    loses: bool = False
+
+
+@dataclass
+class Stand:
+    """A store, the faults it can have, and what of the gateway's configuration is its own."""
+
+    url: str
+    faults: Sequence[Fault]
+    #: Lines for the table [store].
+    store: str = ""
+    replicated_revocations: bool = False
+    ways: Sequence[Proxy] = field(default_factory=list)
+
+    @property
+    def met(self) -> int:
+        """How many requests and replies a fault of the network met."""
+        return sum(way.injected for way in self.ways)
+
+
+def make_trouble(
+    faults: Sequence[Fault], random: Random, seconds: float, peace: float = 0.5
+) -> list[Trouble]:
+    """Let faults happen for ``seconds``; every one of them once, before one comes again."""
+    ends = time.monotonic() + seconds
+    happened: list[Trouble] = []
+    order: list[Fault] = []
+    while True:
+        time.sleep(peace * random.uniform(0.4, 1.6))
+        if time.monotonic() >= ends:
+            return happened
+        if not order:
+            order = random.sample(faults, len(faults))
+        fault = order.pop()
+        began = time.monotonic()
+        try:
+            fault.begin()
+        except RedisError:
+            # A server that is still busy with what happened before.
+            continue
+        try:
+            time.sleep(fault.seconds * random.uniform(0.3, 2.0))
+        finally:
+            fault.end()
+        happened.append(Trouble(fault.name, began, time.monotonic(), fault.loses))
+
+
+def losses_of(troubles: Sequence[Trouble]) -> tuple[tuple[float, float], ...]:
+    """Return when the store may have lost what it had answered."""
+    return tuple(
+        (each.began - _REPLACED_SECONDS, each.ended + _REPLACED_SECONDS)
+        for each in troubles
+        if each.loses
+    )
+
+
+def _network_faults(way: Proxy) -> list[Fault]:
+    def faulty(name: str, faults: Faults) -> Fault:
+        return Fault(name, lambda: setattr(way, "faults", faults), way.heal)
+
+    losing = [
+        # Who loses both attempts has no answer; a client that repeats it, none for a while.
+        Fault(f"{many} of {name} lost", partial(lose, what, count), way.heal)
+        for name, what in (
+            ("redeem_code", script("redeem_code").sha1.encode()),
+            ("rotate_refresh", script("rotate_refresh").sha1.encode()),
+            ("revoke_token", script("revoke_token").sha1.encode()),
+            ("note_delivery", script("note_delivery").sha1.encode()),
+            ("MGET", b"MGET"),
+        )
+        for many, lose, count in (
+            ("a reply", way.drop_replies, 1),
+            ("replies", way.drop_replies, 10_000),
+            ("a request", way.lose_requests, 1),
+            ("requests", way.lose_requests, 10_000),
+        )
+    ]
+    return [
+        *losing,
+        faulty("a little slow", Faults(latency=0.2)),
+        faulty("too slow", Faults(latency=1.2)),
+        faulty("trickling", Faults(seconds_a_byte=0.05)),
+        faulty("half-open", Faults(silent=True)),
+        faulty("reset", Faults(reset=True)),
+        faulty("cut in mid-answer", Faults(cut_after=40)),
+        Fault("connections cut once", way.cut, way.heal, 0.1),
+        Fault("refusing connections", way.refuse, way.heal),
+        Fault("not answering to connections", way.black_hole, way.heal),
+    ]
+
+
+def _crash(server: Server, *options: str) -> Fault:
+    return Fault("killed", server.kill, partial(server.start, *options), 0.4)
+
+
+def _pause(server: Server) -> Fault:
+    return Fault("stopped", server.pause, server.resume)
+
+
+def _flush(server: Server) -> Fault:
+    return Fault("scripts flushed", partial(server.ask, "SCRIPT", "FLUSH"), seconds=0.1)
+
+
+@contextmanager
+def one_node_stand(folder: Path) -> Iterator[Stand]:
+    """Run one server behind a proxy; it fsyncs every change, so a crash loses none."""
+    options = ("--appendfsync", "always")
+    with one_node(folder, *options) as node, proxied(node.port) as way:
+        faults = [
+            *_network_faults(way),
+            _crash(node),
+            _pause(node),
+            _flush(node),
+            Fault(
+                "out of memory",
+                partial(node.ask, "CONFIG", "SET", "maxmemory", "1mb"),
+                partial(node.ask, "CONFIG", "SET", "maxmemory", "0"),
+            ),
+            Fault(
+                "read-only",
+                partial(node.ask, "REPLICAOF", "127.0.0.1", 1),
+                partial(node.ask, "REPLICAOF", "NO", "ONE"),
+            ),
+        ]
+        yield Stand(f"redis://127.0.0.1:{way.port}", faults, ways=[way])
+
+
+class _ProxiedCluster(ClusterSet):
+    """A cluster whose nodes tell clients the proxies' ports."""
+
+    @cached_property
+    def _ids(self) -> dict[str, Server]:
+        return {super(_ProxiedCluster, self).node_id(node): node for node in self.nodes}
+
+    def node_id(self, node: Server) -> str:
+        return next(name for name, each in self._ids.items() if each is node)
+
+    def owner(self, slot: int) -> Server:
+        for first, last, (_, _, owner_id, *_), *_ in self.nodes[0].ask("CLUSTER", "SLOTS"):
+            if int(first) <= slot <= int(last):
+                return self._ids[owner_id]
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def move_some_slots(self, random: Random) -> None:
+        """Move a few slots that have grants to other nodes, as a resharding does."""
+        source, target = random.sample(self.nodes, 2)
+        grants = [str(key) for key in source.redis.scan_iter("*{*}", count=1000)]
+        slots = {slot_of(key.partition("{")[2].partition("}")[0]) for key in grants}
+        owned = [slot for slot in sorted(slots) if self.owner(slot) is source]
+        for slot in random.sample(owned, min(_SLOTS_AT_ONCE, len(owned))):
+            for step in (self.begin_move, self.move_keys, self.end_move):
+                self._insist(partial(step, slot, target))
+
+    def _insist(self, step: Callable[[], object]) -> None:
+        """Do what a resharding does when nodes hold each other for dead: wait, and go on."""
+
+        def done() -> bool:
+            with suppress(RedisError):
+                step()
+                return True
+            return False
+
+        wait_until(done)
+
+
+@contextmanager
+def cluster_stand(folder: Path) -> Iterator[Stand]:
+    """Run three primaries, each behind a proxy; they fsync every change."""
+    with cluster(folder) as found, ExitStack() as stack:
+        ways = [stack.enter_context(proxied(node.port)) for node in found.nodes]
+        nodes = _ProxiedCluster(found.nodes)
+        faults: list[Fault] = []
+        for node, way in zip(nodes.nodes, ways, strict=True):
+            node.ask("CONFIG", "SET", "appendfsync", "always")
+            node.ask("CONFIG", "SET", "cluster-announce-port", way.port)
+            again = ("--cluster-announce-port", str(way.port), "--appendfsync", "always")
+            faults += [*_network_faults(way), _crash(node, *again), _pause(node), _flush(node)]
+        random = Random(1)
+        # As often as everything else that happens to one of the nodes.
+        moving = Fault("slots moved", partial(nodes.move_some_slots, random), seconds=0.1)
+        faults += [moving] * 3
+        url = "redis+cluster://" + ",".join(f"127.0.0.1:{way.port}" for way in ways)
+        yield Stand(url, faults, ways=ways)
+
+
+@contextmanager
+def sentinel_stand(folder: Path) -> Iterator[Stand]:
+    """Run a primary, a replica and a Sentinel. A revocation waits for the replica."""
+    with sentinel(folder) as servers:
+        yield Stand(
+            servers.url,
+            _failovers(servers),
+            store="wait_replicas = 1",
+            replicated_revocations=True,
+        )
+
+
+def _failovers(servers: SentinelSet) -> list[Fault]:
+    gone: list[Server] = []
+
+    def take_away(how: Callable[[Server], None]) -> None:
+        gone.append(servers.primary)
+        how(gone[-1])
+
+    def bring_back(how: Callable[[Server], object]) -> None:
+        how(gone.pop())
+        servers.wait_until_in_step()
+
+    def bring_back_replaced(how: Callable[[Server], object]) -> None:
+        servers.wait_for_failover(gone[-1])
+        bring_back(how)
+
+    def drop_connections() -> None:
+        servers.primary.ask("CLIENT", "KILL", "TYPE", "normal")
+
+    def pause_replica() -> None:
+        gone.append(servers.replicas[0])
+        gone[-1].pause()
+
+    return [
+        Fault(
+            "primary killed",
+            partial(take_away, Server.kill),
+            partial(bring_back_replaced, Server.start),
+            loses=True,
+        ),
+        Fault(
+            "primary stopped",
+            partial(take_away, Server.pause),
+            partial(bring_back_replaced, Server.resume),
+            loses=True,
+        ),
+        Fault("replica stopped", pause_replica, partial(bring_back, Server.resume)),
+        Fault("connections cut once", drop_connections, seconds=0.1),
+        Fault(
+            "scripts flushed",
+            lambda: servers.primary.ask("SCRIPT", "FLUSH"),
+            seconds=0.1,
+        ),
+    ]
+
+
+StandMaker = Callable[[Path], AbstractContextManager[Stand]]
+
+STANDS: dict[str, StandMaker] = {
+    "one-node": one_node_stand,
+    "cluster": cluster_stand,
+    "sentinel": sentinel_stand,
+}
