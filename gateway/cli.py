@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway import assembly
-from gateway.clients import RegisteredClient, requires_pkce
+from gateway.clients import requires_pkce
 from gateway.config import GRANT_TYPES, Client, Settings
 from gateway.config_file import ConfigError, client_faults, load_config
 from gateway.config_grammar import listen_fault
@@ -199,14 +199,12 @@ def client_remove(path: Path, client_id: str) -> None:
     with _core(path) as (core, _):
         if core.clients.in_file(client_id):
             raise _Failure(f"{client_id} is registered in {path}; take it out there")
-        registered = core.clients.find(client_id)
         removed = core.clients.remove(client_id)
         # Also where it is gone already: the store may have fallen silent before they all ended.
         ended = core.grants.end_all(client_id=client_id)
         if not removed and not ended:
             raise _Failure(f"there is no client {client_id}")
-        if registered is not None:
-            _forget_consents(core, ended, {client_id: registered})
+        core.consents.forget_client(client_id)
     click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
 
 
@@ -236,8 +234,8 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
     _one_is_needed(user, client_id)
     with _core(path) as (core, _):
         ended = core.grants.end_all(user=user, client_id=client_id)
-        found = {each: core.clients.find(each) for each in {grant.client_id for grant in ended}}
-        _forget_consents(core, ended, found)
+        # Or a client would have a new grant at once, and nobody would be asked.
+        _forget_consents(core, user, client_id)
     click.echo(f"ended {_count(len(ended), 'grant')}")
 
 
@@ -304,14 +302,13 @@ def _words_for_errors() -> Iterator[None]:
         raise _Failure(f"the store does not answer ({error})") from None
 
 
-def _forget_consents(
-    core: assembly.Core, ended: Iterable[Grant], clients: Mapping[str, RegisteredClient | None]
-) -> None:
-    # Or the client would have a new grant at once, and nobody would be asked.
-    for user, client_id in {(each.user, each.client_id) for each in ended}:
-        registered = clients[client_id]
-        if user is not None and registered is not None:
-            core.consents.forget(user, registered.client)
+def _forget_consents(core: assembly.Core, user: str | None, client_id: str | None) -> None:
+    if client_id is None:
+        core.consents.forget_user(user or "")
+    elif user is None:
+        core.consents.forget_client(client_id)
+    elif (registered := core.clients.find(client_id)) is not None:
+        core.consents.forget(user, registered.client)
 
 
 def _one_is_needed(user: str | None, client_id: str | None) -> None:

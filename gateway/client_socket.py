@@ -16,6 +16,9 @@ from wsgiref.types import WSGIEnvironment
 #: is done within it; it raises TimeoutError.
 WITHIN = "gateway.within"
 
+#: Where it puts the header lines as they came, in upper case: WSGI joins those of one name.
+HEADER_LINES = "gateway.header_lines"
+
 #: TCP_INFO begins with the connection's state; 1 is ESTABLISHED in every Linux.
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
 _ESTABLISHED = 1

@@ -140,7 +140,10 @@ class Grants:
         presented = self._keys.read(Kind.REFRESH, required(parameters, "refresh_token"))
         if presented is None:
             raise invalid_grant("unknown")
-        scope = " ".join(scope_names(parameters.get("scope", "")))
+        asked = scope_names(parameters.get("scope", ""))
+        if not set(asked) <= set(registered.client.scopes):
+            raise invalid_scope("scope")
+        scope = " ".join(asked)
         candidates = []
         for key in self._keys.all:
             refresh = key.derived(Kind.REFRESH, presented)
@@ -193,10 +196,13 @@ class Grants:
         if not self._may_still_act(issued.grant):
             self._store.end_grant(issued.grant.grant_id)
             raise invalid_grant("user_or_client_removed")
+        scope = self._narrowed(issued.scope, issued.grant)
+        if issued.scope and not scope:
+            raise invalid_grant("scope_removed")
         return TokenResponse(
             access.text,
             issued.expires_in,
-            self._narrowed(issued.scope, issued.grant),
+            scope,
             refresh.text if refresh else None,
             issued.grant,
         )
@@ -213,7 +219,10 @@ class Grants:
         if access is None or not self._may_still_act(access):
             return None
         scope = self._narrowed(access.scope, access)
-        return access if scope == access.scope else replace(access, scope=scope)
+        if scope == access.scope:
+            return access
+        # Where nothing is left, not even that is which any valid token may do.
+        return replace(access, scope=scope) if scope else None
 
     def _may_still_act(self, party: AccessToken | Grant) -> bool:
         # Who is taken out of the configuration file loses access at once.
@@ -259,8 +268,10 @@ class Grants:
             return inactive
         if grant.client_id != client.client_id and not client.introspect_any:
             return inactive
-        grant = replace(grant, scope=self._narrowed(grant.scope, grant))
-        return _introspected(grant) | {"token_type": "refresh_token"}
+        scope = self._narrowed(grant.scope, grant)
+        if grant.scope and not scope:
+            return inactive
+        return _introspected(replace(grant, scope=scope)) | {"token_type": "refresh_token"}
 
     def of(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
         """Return the live grants of a user, of a client, or of a user with a client.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from gateway.config import Client
 from gateway.redis_link import RedisLink
-from gateway.tokens import digest
+from gateway.tokens import digest, new_secret
 
 # A member that no scope can be: a consent without any scope is one all the same.
 _ASKED = ""
@@ -70,9 +70,29 @@ class ConsentStore:
         """Ask ``user`` again the next time that the client wants anything."""
         self._link.command("DEL", self._key(user, client))
 
+    def forget_user(self, user: str) -> None:
+        """Ask ``user`` again whichever client wants anything."""
+        self._begin_anew(self._beginning("user", user))
+
+    def forget_client(self, client_id: str) -> None:
+        """Ask every user again when a client of that id wants anything."""
+        self._begin_anew(self._beginning("client", client_id))
+
+    def _begin_anew(self, key: str) -> None:
+        # Nobody knows whom a client was allowed by. So what was allowed before is under another
+        # name from now on, and has expired when this one is gone.
+        self._link.command("SET", key, new_secret(), "EX", self._seconds)
+
+    def _beginning(self, of: str, name: str) -> str:
+        return f"{self._prefix}:consents-since:{of}:{digest(name)}"
+
     def _key(self, user: str, client: Client) -> str:
+        since = self._link.commands(
+            ("GET", self._beginning("user", user)),
+            ("GET", self._beginning("client", client.client_id)),
+        )
         # Another application may be registered under an id that is free again. What the user
         # has allowed is that codes go to where this one is.
-        allowed = [user, client.client_id, *sorted(client.redirect_uris)]
+        allowed = [user, client.client_id, *since, *sorted(client.redirect_uris)]
         # All of it is free text: the digest of a list has no two readings.
         return f"{self._prefix}:consent:{digest(json.dumps(allowed))}"

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from gateway.answers import NO_STORE, denied_answer, error_answer
 from gateway.audit import Audit
+from gateway.client_socket import HEADER_LINES
 from gateway.config import Settings
 from gateway.decisions import Decisions, Denied, refused_path
 from gateway.forwarding import request_target
@@ -29,6 +30,11 @@ _PAIRS = (
     ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI"),
     ("HTTP_X_FORWARDED_METHOD", "HTTP_X_FORWARDED_URI"),
 )
+
+_TARGET_LINES = ("X-ORIGINAL-URI", "X-FORWARDED-URI")
+
+#: The gateway forwards none of these, so it lets no other proxy forward them.
+_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 
 #: RFC 9110 §9.1.
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -87,7 +93,21 @@ def original_request(request: OwnRequest) -> OriginalRequest:
         # WSGI joins repeated headers with a comma. No method has one, so this tells a proxy
         # that adds its headers to the client's from one that overwrites them.
         raise NotAsked("malformed_method")
+    if original.method in _REFUSED_METHODS:
+        raise NotAsked("method")
+    if _is_joined(request, original.target):
+        raise NotAsked("contradictory_original")
     return original
+
+
+def _is_joined(request: OwnRequest, target: str) -> bool:
+    """Tell whether the target may have been made of two headers of one name."""
+    lines = request.environ.get(HEADER_LINES)
+    if lines is None:
+        # Anywhere in it: what looks like its query may be the end of the first one.
+        return ",/" in target
+    names = [name for name, _ in lines]
+    return any(names.count(name) > 1 for name in _TARGET_LINES)
 
 
 class VerifyEndpoint:

@@ -34,7 +34,7 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.client_socket import WITHIN
+from gateway.client_socket import HEADER_LINES, WITHIN
 from gateway.connection import Connection, GivenUpError, InvitedBody, ListenerName
 from gateway.unparsed import require_host, status_of
 
@@ -119,6 +119,7 @@ def _complete(environ: dict[str, Any], request: Any, connection: Connection) -> 
     """Put into the environ what gunicorn does not, or not so."""
     environ["wsgi.multithread"] = True
     environ[WITHIN] = _within
+    environ[HEADER_LINES] = request.headers
     if connection.uninvited:
         environ["wsgi.input"] = InvitedBody(request.body, connection)
     if "," in environ.get("HTTP_COOKIE", ""):

@@ -481,9 +481,15 @@ def test_a_fault_is_told_to_the_client_at_its_redirect_uri(
 ) -> None:
     """RFC 6749 §3.1, §3.1.1, §4.1.2.1; RFC 7636 §4.4.1. With nobody signed in too."""
     challenge = pkce()[1]["code_challenge"]
-    target = f"{AUTHORIZE}?client_id=my-app&{query.replace('{c}', challenge)}"
-    assert error_of(demo.get(target)) == error
-    assert error_of(nobody.get(target)) == error
+    state = "" if "state=" in query else "&state=a+b%26%3D%25"
+    target = f"{AUTHORIZE}?client_id=my-app&{query.replace('{c}', challenge)}{state}"
+    for browser in (demo, nobody):
+        told = browser.get(target)
+        assert error_of(told) == error
+        assert told.headers["Location"].startswith(f"{REDIRECT_URI}?error=")
+        # One state is sent back as it was, and of two neither (RFC 6749 §4.1.2.1, RFC 9207 §2).
+        assert answer_of(told).get("state") == ("a b&=%" if state else None)
+        assert answer_of(told)["iss"] == browser.gateway
 
 
 def test_a_request_that_is_not_utf_8_is_a_page(demo: Browser) -> None:

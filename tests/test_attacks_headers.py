@@ -378,7 +378,7 @@ COOKIES = [
     pytest.param([f'a="1; gateway_session={SESSION}; b=2"'], ['a="1; b=2"'], id="quoted"),
     pytest.param([f'"gateway_session"={SESSION}; a=1'], ["a=1"], id="quoted name"),
     pytest.param([f"gateway_session={SESSION}; gateway_session={SESSION}"], [], id="twice"),
-    pytest.param(["a=1", f"gateway_session={SESSION}", "b=2"], ["a=1,b=2"], id="three lines"),
+    pytest.param(["a=1", f"gateway_session={SESSION}", "b=2"], ["a=1{and}b=2"], id="three lines"),
     pytest.param([f"gateway_session={SESSION}", f"gateway_session={SESSION}"], [], id="two lines"),
     pytest.param(
         [f"caf\xe9=\xc3\xa0; gateway_session={SESSION}"], ["caf\xe9=\xc3\xa0"], id="bytes"
@@ -393,7 +393,9 @@ def test_the_gateways_cookie_does_not_reach_the_backend_and_others_do(
     gateway: RunningGateway, cookies: list[str], left: list[str]
 ) -> None:
     echoed = said(gateway, "/public/x", *(f"Cookie: {cookie}" for cookie in cookies))
-    assert told(echoed, "Cookie") == left
+    # Several lines are one list of cookies; other servers join them as they do any header.
+    joined = "; " if gateway.mode == "standalone" else ","
+    assert told(echoed, "Cookie") == [value.replace("{and}", joined) for value in left]
     assert SESSION not in json.dumps(echoed)
 
 
@@ -456,6 +458,9 @@ MALFORMED = [
     pytest.param(["Bearer {}", "Basic eDp5"], id="two schemes"),
 ]
 
+#: What is no header line never comes to the gateway.
+REFUSED_BY_THE_SERVER = (["Bearer {}\x00"], ["Bearer {}\x7f"], ["Bearer {}\r\n x"])
+
 
 @pytest.mark.parametrize("values", MALFORMED)
 def test_a_malformed_bearer_header_is_a_400(
@@ -465,9 +470,13 @@ def test_a_malformed_bearer_header_is_a_400(
     lines = [f"Authorization: {value.replace('{}', token)}" for value in values]
     answer = request(gateway.port, "/private", *lines)
     assert answer.status == 400
-    if answer.values("WWW-Authenticate"):
-        assert 'error="invalid_request"' in answer.values("WWW-Authenticate")[0]
     assert b"target" not in answer.body
+    if values in REFUSED_BY_THE_SERVER:
+        return
+    (challenge,) = answer.values("WWW-Authenticate")
+    assert challenge.startswith('Bearer realm="')
+    assert 'error="invalid_request"' in challenge
+    assert answer.json()["error"] == "invalid_request"
 
 
 @pytest.mark.parametrize("megabytes", [1])

@@ -51,6 +51,24 @@ def test_an_unknown_token_is_answered_with_success(parties: Parties, path: str, 
         assert_done(client.post(path, {"token": token}))
 
 
+@pytest.mark.parametrize(
+    ("form", "status", "body"),
+    [
+        pytest.param({"token": "unknown"}, 200, b'{"message":"success"}', id="success"),
+        pytest.param({"token": ""}, 400, b'{"message":"bad request"}', id="bad-request"),
+        pytest.param({}, 400, b'{"message":"bad request"}', id="nothing"),
+    ],
+)
+def test_on_frappes_path_the_bodies_are_frappes_to_the_byte(
+    parties: Parties, form: dict[str, str], status: int, body: bytes
+) -> None:
+    """Its clients may compare them; there is no newline either."""
+    answer = requests.post(f"{parties.url}{FRAPPE}revoke_token", form, timeout=20)
+    assert (answer.status_code, answer.content) == (status, body)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Length"] == str(len(body))
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("token", ["", "x" * 5000, "é", "a\nb"])
 def test_what_cannot_be_a_token_is_a_bad_request(

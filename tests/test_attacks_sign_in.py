@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import perf_counter
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -367,112 +365,7 @@ def test_access_is_taken_back_by_its_user_and_by_nobody_else(gateway: RunningGat
     assert others_grant_id not in owner.get(APPLICATIONS).text
 
 
-# --- Guessing
-
-
-@pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """A gateway with the default limit on sign-ins, and a lower one for clients."""
-    limits = (
-        ("sign_in_attempts = 1000", "sign_in_attempts = 10"),
-        ("client_attempts = 1000", "client_attempts = 3"),
-    )
-    folder = tmp_path_factory.mktemp("limited")
-    with running_gateway("standalone", folder, replace=limits) as running:
-        yield running
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Somebody who signs in from an address of the test's choice, through a trusted proxy."""
-
-    gateway: RunningGateway
-    address: str
-    source: str = TRUSTED_PROXY
-
-    def sign_in(self, name: str, password: str, *, address: str | None = None) -> RawResponse:
-        coming_from = f"X-Forwarded-For: {address or self.address}"
-        page = request(self.gateway.port, SIGN_IN, coming_from, source=self.source)
-        cookie = page.values("Set-Cookie")[0].partition(";")[0]
-        csrf_token = re.findall(rb'name="csrf_token" value="([^"]+)"', page.body)[0].decode()
-        fields = {"username": name, "password": password, "csrf_token": csrf_token, "next": ""}
-        target, content_type, body = post_form(SIGN_IN, fields)
-        return request(
-            self.gateway.port,
-            target,
-            content_type,
-            coming_from,
-            f"Cookie: {cookie}",
-            method="POST",
-            body=body,
-            source=self.source,
-        )
-
-
-def assert_too_many(answer: RawResponse) -> None:
-    assert answer.status == 429
-    assert 0 < int(answer.values("Retry-After")[0]) <= 300
-    assert answer.values("Location") == []
-
-
-def test_ten_wrong_passwords_slow_down_the_next_one(limited: RunningGateway) -> None:
-    """For that name and address, the right password included; for no other."""
-    visitor = Visitor(limited, "198.51.100.1")
-    for _ in range(10):
-        assert visitor.sign_in("demo", WRONG).status == 401
-    assert_too_many(visitor.sign_in("demo", WRONG))
-    assert_too_many(visitor.sign_in("demo", PASSWORD))
-    assert visitor.sign_in("zoë", PASSWORD).status == 303
-    assert Visitor(limited, "198.51.100.2").sign_in("demo", PASSWORD).status == 303
-
-
-def test_the_right_password_forgives_the_wrong_ones(limited: RunningGateway) -> None:
-    visitor = Visitor(limited, "198.51.100.3")
-    for _ in range(2):
-        for _ in range(9):
-            assert visitor.sign_in("demo", WRONG).status == 401
-        assert visitor.sign_in("demo", PASSWORD).status == 303
-
-
-def test_many_guesses_at_once_are_not_more_guesses(limited: RunningGateway) -> None:
-    visitor = Visitor(limited, "198.51.100.4")
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: visitor.sign_in("demo", WRONG).status, range(30)))
-    assert sorted(answers) == [401] * 10 + [429] * 20
-
-
-def test_one_address_does_not_try_every_name(limited: RunningGateway) -> None:
-    visitor = Visitor(limited, "198.51.100.5")
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(
-            pool.map(lambda number: visitor.sign_in(f"user-{number}", WRONG).status, range(110))
-        )
-    assert answers.count(401) <= 110 - 10 + 2
-    assert_too_many(visitor.sign_in("somebody", WRONG))
-
-
-def test_made_up_addresses_evade_no_limit(limited: RunningGateway) -> None:
-    """Neither from a stranger, nor written by a client before those of a trusted proxy."""
-    stranger = Visitor(limited, "127.0.0.1", source="127.0.0.1")
-    behind = Visitor(limited, "198.51.100.6")
-    for number in range(10):
-        forged = f"203.0.113.{number}"
-        assert stranger.sign_in("demo", WRONG, address=forged).status == 401
-        assert behind.sign_in("demo", WRONG, address=f"{forged}, 198.51.100.6").status == 401
-    assert_too_many(stranger.sign_in("demo", WRONG, address="203.0.113.99"))
-    assert_too_many(behind.sign_in("demo", WRONG, address="203.0.113.99, 198.51.100.6"))
-
-
-def test_guessing_a_clients_secret_is_limited_too(limited: RunningGateway) -> None:
-    def guess(number: int, secret: str = "wrong") -> RawResponse:
-        fields = {"grant_type": "client_credentials", "client_id": "service"}
-        target, content_type, body = post_form("/oauth/token", {**fields, "client_secret": secret})
-        forged = f"X-Forwarded-For: 203.0.113.{number}"
-        return request(limited.port, target, content_type, forged, method="POST", body=body)
-
-    assert [guess(number).status for number in range(3)] == [401] * 3
-    assert_too_many(guess(4))
-    assert_too_many(guess(5, "service-secret"))
+# --- What the time tells
 
 
 def test_an_unknown_name_takes_as_long_as_a_wrong_password(standalone: RunningGateway) -> None:

@@ -60,6 +60,35 @@ def test_scripts_of_other_origins_may_exchange_and_revoke_but_not_introspect(
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+METADATA = "/.well-known/oauth-authorization-server"
+
+
+@pytest.mark.parametrize("path", [TOKEN, REVOKE, FRAPPE + "revoke_token", METADATA])
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "GET"])
+def test_every_answer_to_scripts_of_other_origins_says_once_that_they_may_read_it(
+    gateway: RunningGateway, method: str, path: str
+) -> None:
+    """Fetch, CORS protocol: a browser takes two values for none. Errors are for reading too."""
+    answer = requests.request(
+        method,
+        gateway.url + path,
+        headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"},
+        data=GOOD if method == "POST" else None,
+        timeout=20,
+    )
+    fields = answer.raw.headers
+    assert fields.getlist("Access-Control-Allow-Origin") == ["*"]
+    assert fields.getlist("Access-Control-Allow-Credentials") == []
+    (exposed,) = fields.getlist("Access-Control-Expose-Headers")
+    assert {"WWW-Authenticate", "Retry-After"} <= set(exposed.split(", "))
+    if method == "OPTIONS":
+        assert answer.status_code == 204
+        (allowed,) = fields.getlist("Access-Control-Allow-Headers")
+        assert {"Authorization", "Content-Type"} <= set(allowed.split(", "))
+        (methods,) = fields.getlist("Access-Control-Allow-Methods")
+        assert "POST" in methods.split(", ")
+
+
 @pytest.mark.parametrize("name", [*GOOD, "client_secret", "refresh_token", "scope"])
 def test_a_parameter_in_the_query_is_refused(gateway: RunningGateway, name: str) -> None:
     """RFC 6749 §2.3.1, §3.2: there it would be in every log on the way."""

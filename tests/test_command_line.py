@@ -21,10 +21,12 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 from gateway.config_file import settings_from_toml
+from gateway.embedded_store import find_server
 from gateway.passwords import password_matches
 from tests.support.oauth_client import Browser, Client
 from tests.support.processes import free_port
 from tests.support.running_gateway import RunningGateway, write_settings
+from tests.support.serving import until
 
 GATEWAY = Path(sys.executable).with_name("gateway")
 SECONDS = 30
@@ -154,6 +156,45 @@ def test_a_file_that_is_no_configuration_is_said_to_be_none(
     path = tmp_path / "gateway.toml"
     path.write_bytes(content)
     assert words in refused("check", "--config", path)
+
+
+def test_a_store_that_does_not_answer_is_said_when_it_is_asked_for(tmp_path: Path) -> None:
+    path = write_settings(tmp_path, port=free_port(), store=f"redis://127.0.0.1:{free_port()}")
+    assert run("check", "--config", path).returncode == 0
+    ended = run("check", "--store", "--config", path)
+    assert ended.returncode == 2
+    assert ended.stdout == f"{path}: no fault. 8 clients, 5 routes, 2 users.\n"
+    assert ended.stderr.splitlines()[-1].startswith("Error: the store does not answer (")
+
+
+@pytest.fixture
+def evicting(tmp_path: Path) -> Iterator[str]:
+    """The URL of a store that throws grants away when memory runs out."""
+    path = tmp_path / "s"
+    options = ("--port", "0", "--unixsocket", path, "--save", "", "--dir", tmp_path)
+    command = [find_server(), *options, "--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"]
+    with (
+        (tmp_path / "store.log").open("wb") as log,
+        subprocess.Popen(list(map(str, command)), stdout=log) as store,
+    ):
+        try:
+            until(path.is_socket)
+            yield f"unix://{path}"
+        finally:
+            store.terminate()
+
+
+def test_a_store_that_can_lose_grants_is_a_warning_and_no_fault(
+    tmp_path: Path, evicting: str
+) -> None:
+    path = write_settings(tmp_path, port=free_port(), store=evicting)
+    ended = run("check", "--store", "--config", path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    _, warning, last = ended.stdout.splitlines()
+    assert warning.startswith("warning: store ")
+    assert "maxmemory-policy is allkeys-lru" in warning
+    assert "Set it to noeviction." in warning
+    assert last == "the store answers. 1 warning."
 
 
 # --- serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -24,6 +25,15 @@ PATHS = [
     pytest.param("/oauth/authorize", "/oauth/token", "/oauth/revoke", id="standard"),
     pytest.param(FRAPPE + "authorize", FRAPPE + "get_token", FRAPPE + "revoke_token", id="frappe"),
 ]
+
+
+@pytest.fixture(scope="module", params=["wrapped", "standalone", "created"])
+def gateway(request: pytest.FixtureRequest, _gateways: Any) -> RunningGateway:
+    """A gateway in each way of running it, a WSGI server of the operator's choice included."""
+    started: RunningGateway = _gateways(request.param)
+    return started
+
+
 MEMBERS = {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli import main
 from tests.support.assertions import assert_refused
 from tests.support.oauth_client import TOKEN, Client, authorization
 from tests.support.parties import Parties, signed_in_browser
-from tests.support.processes import ROOT, python_module
 from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.store import embedded, grant_id
 
 REDIRECT_URI = "https://new.example/cb"
 
@@ -40,18 +40,10 @@ def zoe(own: RunningGateway) -> Parties:
 
 def gateway(config: Path, *words: str, status: int = 0) -> str:
     """Run the command; return what it printed. Its errors must be words."""
-    done = subprocess.run(
-        python_module("gateway", *words, "--config", str(config)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    done = CliRunner().invoke(main, [*words, "--config", str(config)])
+    assert done.exit_code == status, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.output
 
 
 def add(config: Path, client_id: str, *options: str) -> Client:
@@ -138,6 +130,42 @@ def test_the_list_and_a_client_are_shown_without_a_secret(own: RunningGateway) -
         assert not re.search(r"[0-9a-f]{64}", printed)
 
 
+def shown(config: Path, client_id: str) -> dict[str, str]:
+    """Return how a client is shown, name by name."""
+    lines = gateway(config, "client", "show", client_id).splitlines()
+    return {line[:14].rstrip(): line[15:] for line in lines}
+
+
+def test_it_is_shown_whether_a_client_needs_pkce(own: RunningGateway) -> None:
+    """Said of the client, or else by [provider] for public ones; it never binds the others."""
+    add(own.config, "pkce-unsaid")
+    add(own.config, "pkce-said", "--pkce", "required")
+    add(own.config, "pkce-public", "--public")
+    for client_id, pkce in (
+        ("pkce-unsaid", "optional"),
+        ("pkce-said", "required"),
+        ("pkce-public", "required"),
+        ("pkce-app", "required"),
+        ("my-app", "optional"),
+        ("confidential", "optional"),
+    ):
+        assert shown(own.config, client_id)["pkce"] == pkce, client_id
+
+
+def test_a_client_may_be_registered_to_ask_about_any_token(
+    own: RunningGateway, parties: Parties
+) -> None:
+    asking = at(parties, add(own.config, "asking", "--introspect-any"))
+    other = at(parties, add(own.config, "not-asking"))
+    access = parties.tokens(parties.public).access
+    assert asking.introspect(access).json()["active"] is True
+    assert other.introspect(access).json() == {"active": False}
+    for client_id, told in (("asking", "yes"), ("not-asking", "no"), ("resource-server", "yes")):
+        assert shown(own.config, client_id)["introspect_any"] == told
+    public = ("client", "add", "open", "--public", "--introspect-any")
+    assert "needs a secret" in gateway(own.config, *public, status=2)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -216,3 +244,89 @@ def test_the_lists_show_no_token(own: RunningGateway, parties: Parties) -> None:
     assert tokens.access[24:] not in printed
     assert tokens.refresh[24:] not in printed
     assert not re.search(r"gw[acr]_", printed)
+
+
+# --- Consents go with what they were given for
+
+
+def asks(parties: Parties, client: Client) -> bool:
+    """Tell whether the user is asked when ``client`` wants what it was allowed before."""
+    answer = parties.browser.authorize(
+        **authorization(client_id=client.client_id, redirect_uri=client.redirect_uri)
+    )
+    assert answer.status_code in {200, 302}
+    assert (answer.status_code == 302) == ("code" in answer.headers.get("Location", ""))
+    return answer.status_code == 200
+
+
+def test_another_application_under_the_same_id_is_asked_about(
+    own: RunningGateway, parties: Parties
+) -> None:
+    """Also where no grant was left that the removal could have ended."""
+    before = at(parties, add(own.config, "moved"))
+    tokens = parties.tokens(before)
+    assert before.revoke(tokens.refresh).status_code == 200
+    assert "ended 0 grants" in gateway(own.config, "client", "remove", "moved")
+    elsewhere = "https://elsewhere.example/cb"
+    gateway(
+        own.config,
+        *("client", "add", "moved", "--redirect-uri", elsewhere, "--scope", "project"),
+    )
+    assert asks(parties, Client(parties.url, "moved", redirect_uri=elsewhere))
+
+
+def test_a_client_that_was_removed_is_asked_about_when_it_is_back(
+    own: RunningGateway, parties: Parties
+) -> None:
+    before = at(parties, add(own.config, "back"))
+    tokens = parties.tokens(before)
+    # The consent outlives the grant; nothing outlives the client.
+    assert before.revoke(tokens.refresh).status_code == 200
+    assert not asks(parties, before)
+    gateway(own.config, "client", "remove", "back")
+    assert asks(parties, at(parties, add(own.config, "back")))
+
+
+@pytest.mark.parametrize(
+    "whose",
+    [
+        ("--user", "demo"),
+        ("--client", "taken-back"),
+        ("--user", "demo", "--client", "taken-back"),
+    ],
+)
+def test_after_grants_were_revoked_the_user_is_asked_again(
+    own: RunningGateway, parties: Parties, whose: tuple[str, ...]
+) -> None:
+    """Also where no grant is left that could be ended."""
+    if "taken-back" not in gateway(own.config, "client", "list"):
+        add(own.config, "taken-back", "--public", "--pkce", "optional")
+    client = Client(parties.url, "taken-back", redirect_uri=REDIRECT_URI)
+    tokens = parties.tokens(client)
+    assert client.revoke(tokens.refresh).status_code == 200
+    assert not asks(parties, client)
+    gateway(own.config, "grant", "revoke", *whose)
+    assert asks(parties, client)
+
+
+# --- Repair
+
+
+def test_grants_that_the_indexes_lost_are_found_after_a_repair(
+    own: RunningGateway, parties: Parties
+) -> None:
+    """As after a failover that kept the grants and lost the entries."""
+    client = at(parties, add(own.config, "lost"))
+    tokens = parties.tokens(client)
+    grant = grant_id(tokens.access)
+    with embedded(own.data_dir) as redis:
+        indexes = ("gateway:grants-of-user:demo", f"gateway:grants-of-client:{grant[0]}:lost")
+        assert redis.delete(*indexes) == 2
+    for whose in (("--user", "demo"), ("--client", "lost")):
+        assert grant not in [row[0] for row in grants(own.config, *whose)]
+    assert gateway(own.config, "grant", "repair").startswith("listed ")
+    for whose in (("--user", "demo"), ("--client", "lost")):
+        assert grant in [row[0] for row in grants(own.config, *whose)]
+    assert parties.is_valid(tokens.access)
+    assert gateway(own.config, "grant", "revoke", "--client", "lost") == "ended 1 grant\n"
+    assert not parties.is_valid(tokens.access)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.oauth_client import Client
-from tests.support.running_gateway import PASSWORD, RunningGateway, running_gateway
+from tests.support.running_gateway import PASSWORD, SERVICE_SECRET, RunningGateway, running_gateway
 
 _CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -45,10 +46,21 @@ _LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeam
 
 
 class _ApplicationPages(BaseHTTPRequestHandler):
-    """Answers any path with a page; ``/frame?`` and a URL, with a page that frames that URL."""
+    """Answers any path with a page.
+
+    ``/frame?`` and a URL, with a page that frames that URL; ``/onward?port=`` and more, with a
+    redirect to that port of 127.0.0.1, which is another site.
+    """
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
+        if parts.path == "/onward":
+            port = dict(parse_qsl(parts.query))["port"]
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{port}/landed?{parts.query}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         framed = f'<iframe src="{parts.query}"></iframe>' if parts.path == "/frame" else ""
         content = (
             "<!doctype html><html lang=en><title>The application</title>"
@@ -81,12 +93,18 @@ def application_port() -> Iterator[int]:
     yield from _serving(ThreadingHTTPServer(("127.0.0.1", 0), _ApplicationPages))
 
 
+@pytest.fixture(scope="module")
+def third_port() -> Iterator[int]:
+    """Where an application sends the browser on to."""
+    yield from _serving(ThreadingHTTPServer(("127.0.0.1", 0), _ApplicationPages))
+
+
 # --- The gateway, its applications, and the browser
 
 
 @pytest.fixture(scope="module")
 def gateway(
-    application_port: int, tmp_path_factory: pytest.TempPathFactory
+    application_port: int, third_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningGateway]:
     """A gateway with applications that come back to the server of this test."""
     clients = "".join(
@@ -96,6 +114,7 @@ client_id = "app-{number}"
 name = "Application {number}"
 redirect_uris = [
     "http://localhost:{application_port}/callback",
+    "http://localhost:{application_port}/onward?port={third_port}",
     "http://127.0.0.1/callback",
     "http://[::1]/callback",
     "com.example.app:/callback",
@@ -296,6 +315,74 @@ def test_a_remembered_consent_leads_straight_from_the_sign_in_to_the_application
     second.goto(application.request)
     sign_in(second)
     assert "code" in application.answer(second)
+
+
+@pytest.fixture
+def going_on(application: Application, application_port: int, third_port: int) -> Application:
+    """An application whose callback redirects to another site, as those behind a hub do."""
+    uri = f"http://localhost:{application_port}/onward?port={third_port}"
+    return replace(application, redirect_uri=uri)
+
+
+def landed(page: Page, port: int) -> dict[str, str]:
+    """Wait until the browser is where the application sent it, and return what it brings."""
+    page.wait_for_url(f"http://127.0.0.1:{port}/landed?*")
+    expect(page.get_by_role("heading")).to_have_text("Back at the application")
+    return dict(parse_qsl(urlsplit(page.url).query))
+
+
+def test_an_application_may_send_the_browser_on_to_another_site(
+    tabs: Tabs, going_on: Application, third_port: int
+) -> None:
+    """After Deny, after Allow, and from the sign-in form where consent is remembered.
+
+    A browser applies a form's policy to every redirect that follows, not to the first alone.
+    """
+    page = tabs.open()
+    page.goto(going_on.request)
+    sign_in(page)
+    decide(page, "Deny")
+    answer = landed(page, third_port)
+    assert (answer["error"], answer["state"]) == ("access_denied", "s t&a+te")
+
+    page.goto(going_on.request)
+    decide(page, "Allow")
+    assert "code" in landed(page, third_port)
+
+    again = tabs.open()
+    again.goto(going_on.request)
+    sign_in(again)
+    answer = landed(again, third_port)
+    assert going_on.tokens(answer["code"])["token_type"] == "Bearer"
+
+
+_FETCH = """async ([url, authorization]) => {
+    const answer = await fetch(url, {
+        method: "POST",
+        headers: {Authorization: authorization},
+        body: new URLSearchParams({grant_type: "client_credentials"}),
+    });
+    return [answer.status, answer.headers.get("WWW-Authenticate"), await answer.json()];
+}"""
+
+
+def test_a_script_of_another_origin_may_authenticate_at_the_token_endpoint(
+    tabs: Tabs, gateway: RunningGateway, application_port: int
+) -> None:
+    """The header makes the browser send a preflight, and it reads the answers, errors too."""
+
+    def fetched(secret: str) -> Any:
+        basic = b64encode(f"service:{secret}".encode()).decode()
+        return page.evaluate(_FETCH, [f"{gateway.url}/oauth/token", f"Basic {basic}"])
+
+    page = tabs.open()
+    page.goto(f"http://localhost:{application_port}/")
+    status, _, tokens = fetched(SERVICE_SECRET)
+    assert (status, tokens["token_type"]) == (200, "Bearer")
+    status, challenge, refused = fetched("wrong")
+    assert (status, refused["error"]) == (401, "invalid_client")
+    assert challenge.startswith("Basic ")
+    tabs.expect_complaint("status of 401")
 
 
 def test_a_wrong_password_is_said_and_the_right_one_goes_on(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from ipaddress import ip_network
 
 import pytest
 import requests
 
+from gateway.own_request import OwnRequest
+from gateway.verify import NotAsked, original_request
 from tests.forward_auth.proxies import RunningProxy
+from tests.support.raw import request
 from tests.support.running_gateway import RunningGateway
 
 NGINX = ("X-Original-Method", "X-Original-URI")
@@ -112,6 +116,8 @@ def test_from_anybody_but_a_trusted_proxy_it_is_refused(
             about(OTHERS, "/public/x,/admin", "GET,GET"), "malformed_method", id="added-not-set"
         ),
         pytest.param(about(NGINX, "/public/x", "GET /"), "malformed_method", id="no-token"),
+        pytest.param(about(NGINX, "/public/x", "TRACE"), "method", id="trace"),
+        pytest.param(about(OTHERS, "/public/x", "CONNECT"), "method", id="connect"),
     ],
 )
 def test_what_is_no_clear_question_is_refused(
@@ -121,6 +127,34 @@ def test_what_is_no_clear_question_is_refused(
     assert refused.status_code == 403
     assert "WWW-Authenticate" not in refused.headers
     assert json.loads(decider.audit.read_text().splitlines()[-1])["why"] == why
+
+
+def test_repeated_headers_are_no_clear_question(decider: RunningGateway) -> None:
+    """From a proxy that sets the method and adds the target to what the client sent."""
+    lines = ["X-Original-Method: GET", "X-Original-URI: /public/x", "X-Original-URI: /admin/x"]
+    assert request(decider.port, "/oauth/verify", *lines).status == 403
+    last = json.loads(decider.audit.read_text().splitlines()[-1])
+    assert last["why"] == "contradictory_original"
+
+
+@pytest.mark.parametrize(
+    "target", ["/public/a,b", "/public/x?ids=/a,/b", "/public/x?next=%2C/y", "/public/x,/admin/x"]
+)
+def test_a_comma_alone_joins_nothing(decider: RunningGateway, target: str) -> None:
+    assert ask(decider, about(NGINX, target)).status_code == 200
+
+
+@pytest.mark.parametrize("target", ["/public/x,/admin/x", "/public/x?a=b,/admin/x"])
+def test_where_a_server_shows_no_lines_what_could_be_joined_is_refused(target: str) -> None:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_X_ORIGINAL_METHOD": "GET",
+        "HTTP_X_ORIGINAL_URI": target,
+    }
+    asked = OwnRequest(environ, "/oauth/verify", (ip_network("127.0.0.1"),), 0)
+    with pytest.raises(NotAsked, match="contradictory_original"):
+        original_request(asked)
 
 
 def test_two_pairs_that_agree_are_one_question(decider: RunningGateway, token: str) -> None:

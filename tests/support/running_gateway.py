@@ -21,7 +21,7 @@ _TEMPLATE = (Path(__file__).parent / "settings.toml").read_text()
 
 @dataclass(frozen=True)
 class RunningGateway:
-    """One gateway under test. ``mode`` is wrapped or standalone."""
+    """One gateway under test. ``mode`` is wrapped, standalone or created."""
 
     mode: str
     url: str
@@ -76,15 +76,16 @@ def _password_hash() -> str:
 
 @contextmanager
 def running_gateway(mode: str, folder: Path, **settings: object) -> Iterator[RunningGateway]:
-    """Run a gateway in front of the echo backend, ``wrapped`` or ``standalone``.
+    """Run a gateway in front of the echo backend.
 
-    ``settings`` are those of :func:`write_settings`.
+    ``mode`` is ``wrapped``, ``standalone``, or ``created``: what ``create_app`` gives under a
+    WSGI server that is not ours. ``settings`` are those of :func:`write_settings`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     log = folder / "gateway.log"
     with ExitStack() as stack:
-        if mode == "standalone" and "upstream" not in settings:
+        if mode != "wrapped" and "upstream" not in settings:
             upstream_port = free_port()
             settings["upstream"] = f"http://127.0.0.1:{upstream_port}"
             stack.enter_context(
@@ -95,18 +96,10 @@ def running_gateway(mode: str, folder: Path, **settings: object) -> Iterator[Run
                 )
             )
         config = write_settings(folder, port=port, **settings)  # type: ignore[arg-type]
-        command = (
-            python_module("gateway", "serve", "--config", str(config))
-            if mode == "standalone"
-            else [
-                *python_module("gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "16"),
-                *("--no-control-socket", "tests.support.wrapped:app"),
-            ]
-        )
         url = f"http://127.0.0.1:{port}"
         stack.enter_context(
             running(
-                command,
+                _command(mode, port, config),
                 log=log,
                 ready=f"{url}/oauth/health",
                 environ={"GATEWAY_CONFIG": str(config)},
@@ -114,3 +107,12 @@ def running_gateway(mode: str, folder: Path, **settings: object) -> Iterator[Run
         )
         data_dir = settings.get("data_dir") or folder / "data"
         yield RunningGateway(mode, url, config, Path(str(data_dir)), folder / "audit.log", log)
+
+
+def _command(mode: str, port: int, config: Path) -> list[str]:
+    if mode == "standalone":
+        return python_module("gateway", "serve", "--config", str(config))
+    server = (*python_module("gunicorn", "--bind", f"127.0.0.1:{port}"), "--no-control-socket")
+    if mode == "created":
+        return [*server, "--worker-class", "sync", f"gateway:create_app({str(config)!r})"]
+    return [*server, "--threads", "16", "tests.support.wrapped:app"]
