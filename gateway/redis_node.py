@@ -156,7 +156,9 @@ class RedisNode:
         TimeoutError when there is no answer; then it is not known what was executed.
         """
         sent = [each for command in commands for each in (_ASKING, command)] if asking else commands
+        began = monotonic()
         connection = self._take(ends)
+        had_to_wait = monotonic() - began > self._timeout / 2
         whole = False
         try:
             connection.ends = ends
@@ -165,7 +167,13 @@ class RedisNode:
             connection.send(connection.pack_commands(sent))
             answers = [_answer(connection) for _ in sent]
             whole = True
-        except (RedisConnectionError, RedisTimeoutError):
+        except RedisTimeoutError as error:
+            if had_to_wait:
+                # Most of its time went by in the queue, which says nothing about the server.
+                raise MaxConnectionsError("a connection was free too late") from error
+            self.drop_idle()
+            raise
+        except RedisConnectionError:
             # What happened to this one has probably happened to those that nobody uses now.
             self.drop_idle()
             raise
