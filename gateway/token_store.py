@@ -129,6 +129,8 @@ class TokenStore:
         self._idle_ms = lifetimes.refresh_seconds * 1000
         self._grace_ms = lifetimes.refresh_grace_seconds * 1000
         self._absolute_ms = lifetimes.grant_seconds * 1000
+        # Longer than a request waits for a silent store, and then for the circuit.
+        self._settling_ms = int(1500 * link.patience)
         self._touched: dict[str, float] = {}
 
     def open_grant(self, grant: Grant, code: Token, binding: CodeBinding) -> None:
@@ -175,18 +177,10 @@ class TokenStore:
             self._absolute_ms,
             refresh.digest if refresh else "",
             following.digest if following else "",
-            # Longer than a request waits, so that never two of them are answered.
-            int(1500 * self._link.patience),
+            self._settling_ms,
             self._code_ms,
         ]
-        ends = monotonic() + self._link.patience
-        while True:
-            status, stored, *issued = self._link.run("redeem_code", keys, arguments)
-            if status != "pending":
-                break
-            if monotonic() > ends:
-                raise StoreUnavailable("pending")
-            time.sleep(_PENDING_PAUSE)
+        status, stored, *issued = self._settled("redeem_code", keys, arguments)
         if status != "ok":
             return Refusal(status)
         self._deliveries.note(keys[0], request_id)
@@ -209,7 +203,7 @@ class TokenStore:
         ends the grant.
         """
         digests = [token.digest for each in candidates for token in (each.refresh, each.following)]
-        status, stored, *issued = self._link.run(
+        status, stored, *issued = self._settled(
             "rotate_refresh",
             [
                 self.grant_key(presented.grant_id),
@@ -222,6 +216,7 @@ class TokenStore:
                 self._access_ms,
                 self._idle_ms,
                 self._grace_ms,
+                self._settling_ms,
                 *digests,
             ],
         )
@@ -231,6 +226,15 @@ class TokenStore:
         remaining_ms, given_scope, candidate = issued
         grant = grant_from_json(presented.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
+
+    def _settled(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """Run a script until it can tell whether an earlier answer has arrived."""
+        ends = monotonic() + self._link.patience
+        while (answer := self._link.run(name, keys, arguments))[0] == "pending":
+            if monotonic() > ends:
+                raise StoreUnavailable("pending")
+            time.sleep(_PENDING_PAUSE)
+        return answer
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""

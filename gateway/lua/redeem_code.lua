@@ -5,14 +5,15 @@
 --       4 code challenge of the verifier, '' if none was sent   5 id of this request
 --       6 access token lifetime (ms)   7 idle lifetime (ms)   8 absolute lifetime (ms)
 --       9 refresh token (digest), '' for none   10 its successor (digest)
---      11 how long the request that redeemed the code may wait for this answer (ms)
+--      11 how long a gateway that had an answer may need to say so, once the store is back (ms)
 --      12 lifetime of the code (ms)
 -- Returns {'ok', grant (JSON), access token's remaining ms}, or {why not, grant (JSON)}.
 -- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
 -- Safe to repeat: the request that redeemed the code gets the same answer again. If that answer
 -- never arrived (see note_delivery), nobody has the tokens, and the client's next request gets
--- them: a store that fell silent is no replay. 'pending' while it may still arrive. But no code
--- outlives itself: the grant keeps it for as long as there are tokens, to know a replay.
+-- them: a store that fell silent is no replay. 'pending' from the first that asks again until
+-- whoever had the answer would have said so. And no code outlives itself: the grant keeps it for
+-- as long as there are tokens, to know a replay.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -32,7 +33,13 @@ elseif grant.redeemed then
   if is_over or not undelivered or undelivered[1] ~= grant.redeemed then
     redis.call('DEL', KEYS[1])
     return {'replayed', stored}
-  elseif now < undelivered[2] + tonumber(ARGV[11]) then
+  end
+  local asked = undelivered[3]
+  if not asked or now > asked + 20 * tonumber(ARGV[11]) then
+    undelivered[3] = now
+    redis.call('SET', KEYS[1], cjson.encode(grant), 'KEEPTTL')
+    return {'pending', stored}
+  elseif now < asked + tonumber(ARGV[11]) then
     return {'pending', stored}
   end
 end

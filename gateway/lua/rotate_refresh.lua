@@ -3,6 +3,7 @@
 -- KEYS  1 grant   2.. access token under each of the gateway's keys, newest first
 -- ARGV  1 client_id   2 refresh token (digest)   3 scope, '' for the grant's own
 --       4 access token lifetime (ms)   5 idle lifetime (ms)   6 grace (ms)
+--       7 how long a gateway that had an answer may need to say so, once the store is back (ms)
 --       then under each key, newest first: successor (digest), the successor's own (digest)
 -- Returns {'ok', grant (JSON), access token's remaining ms, scope, which key (1 is the newest)},
 -- or {why not, grant (JSON)}.
@@ -11,6 +12,7 @@
 -- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
 -- same access token, which lives no longer for it and stays revoked if it was. The grace time
 -- begins when the answer has arrived (see note_delivery), however long the store was silent.
+-- 'pending' after it, from the first that asks until whoever had the answer would have said so.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
 local grant = cjson.decode(stored)
@@ -33,11 +35,26 @@ local left = grant.ends - now
 if left <= 0 then return {'unknown', stored} end
 local rotated = {}
 local rotated_at
-local undelivered = grant.undelivered and grant.undelivered[1]
+local past_grace
+local undelivered = grant.undelivered or {}
 for _, entry in ipairs(grant.rotated or {}) do
-  if now - entry[2] < tonumber(ARGV[6]) or entry[1] == undelivered then
+  local within_grace = now - entry[2] < tonumber(ARGV[6])
+  if within_grace or entry[1] == undelivered[1] then
     rotated[#rotated + 1] = entry
-    if entry[1] == ARGV[2] then rotated_at = math.min(entry[2], now) end
+    if entry[1] == ARGV[2] then
+      rotated_at = math.min(entry[2], now)
+      past_grace = not within_grace
+    end
+  end
+end
+if past_grace then
+  local asked = undelivered[3]
+  if not asked or now > asked + 20 * tonumber(ARGV[7]) then
+    undelivered[3] = now
+    redis.call('SET', KEYS[1], cjson.encode(grant), 'KEEPTTL')
+    return {'pending', stored}
+  elseif now < asked + tonumber(ARGV[7]) then
+    return {'pending', stored}
   end
 end
 
@@ -48,7 +65,7 @@ if rotated_at then
   local known = {[grant.refresh] = true}
   for _, entry in ipairs(rotated) do known[entry[1]] = true end
   for candidate = 1, #KEYS - 1 do
-    if known[ARGV[5 + 2 * candidate]] then key = candidate end
+    if known[ARGV[6 + 2 * candidate]] then key = candidate end
   end
   if not key then return {'unknown', stored} end
 elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
@@ -59,8 +76,8 @@ elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
   -- No honest client comes this often; a grant is read with every request and must stay small.
   while #rotated > 64 do table.remove(rotated, 1) end
   grant.rotated = rotated
-  grant.refresh = ARGV[7]
-  grant.next = ARGV[8]
+  grant.refresh = ARGV[8]
+  grant.next = ARGV[9]
   grant.undelivered = {ARGV[2], now}
   key, rotated_at = 1, now
 else

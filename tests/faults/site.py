@@ -125,3 +125,13 @@ def seconds_until(condition: Callable[[], object], limit: float = 10.0) -> float
             raise AssertionError(f"not true within {limit:g} s")
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+def insisting(call: Callable[[], requests.Response]) -> requests.Response:
+    """Do what a client does that is told to come again."""
+    for _ in range(20):
+        response = call()
+        if response.status_code != 503:
+            return response
+        time.sleep(0.2)
+    raise AssertionError("told to come again for ever")

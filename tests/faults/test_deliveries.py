@@ -11,7 +11,7 @@ import pytest
 
 from gateway.redis_link import script
 from tests.faults.proxy import Proxy
-from tests.faults.site import Site, seconds_until, site, timed, tokens_of
+from tests.faults.site import Site, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server
 
 _NOTE = script("note_delivery").sha1.encode()
@@ -45,6 +45,22 @@ def test_a_note_that_got_lost_is_sent_until_it_arrives(
         way.heal()
     seconds_until(lambda: _is_noted(node, tokens.access))
     replay = site.client.redeem(code)
+    assert (replay.status_code, replay.json()["error"]) == (400, "invalid_grant")
+    assert site.use(tokens.access).status_code == 401
+
+
+def test_a_replay_that_comes_before_the_note_waits_for_it(
+    way: Proxy, standalone_site: Site
+) -> None:
+    """The store is back, and the gateway that gave the tokens has not said so yet."""
+    site = standalone_site
+    code = site.code()
+    way.lose_requests(_NOTE, times=1000)
+    try:
+        tokens = tokens_of(site.client.redeem(code))
+    finally:
+        way.heal()
+    replay = insisting(partial(site.client.redeem, code))
     assert (replay.status_code, replay.json()["error"]) == (400, "invalid_grant")
     assert site.use(tokens.access).status_code == 401
 

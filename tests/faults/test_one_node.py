@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
 
 from gateway.redis_link import script
 from tests.faults.proxy import Faults, Proxy, proxied
-from tests.faults.site import LIMIT, Site, at_once, seconds_until, site, timed, tokens_of
+from tests.faults.site import LIMIT, Site, at_once, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
 
 #: Names the trouble, how it begins and how it ends.
@@ -80,21 +79,11 @@ def _judge_trouble(node: Server, way: Proxy, site: Site, trouble: Trouble, count
     finally:
         end(node, way)
     assert seconds_until(lambda: site.works(tokens.access)) < 2 * LIMIT
-    refreshed = tokens_of(_insisting(partial(site.client.refresh, tokens.refresh)))
+    refreshed = tokens_of(insisting(partial(site.client.refresh, tokens.refresh)))
     assert site.works(refreshed.access)
-    assert site.works(tokens_of(_insisting(partial(site.client.redeem, code))).access)
-    assert _insisting(partial(site.client.revoke, other.access)).status_code == 200
+    assert site.works(tokens_of(insisting(partial(site.client.redeem, code))).access)
+    assert insisting(partial(site.client.revoke, other.access)).status_code == 200
     assert site.use(other.access).status_code == 401
-
-
-def _insisting(call: Callable[[], requests.Response]) -> requests.Response:
-    """Do what a client does that is told to come again."""
-    for _ in range(20):
-        response = call()
-        if response.status_code != 503:
-            return response
-        time.sleep(0.2)
-    raise AssertionError("told to come again for ever")
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -137,7 +126,7 @@ def test_a_code_whose_answer_was_lost_gives_its_tokens_to_the_next_request_and_o
     code = site.code()
     way.drop_replies(script("redeem_code").sha1.encode(), times=2)
     assert timed(partial(site.client.redeem, code)).is_unavailable
-    tokens = tokens_of(_insisting(partial(site.client.redeem, code)))
+    tokens = tokens_of(insisting(partial(site.client.redeem, code)))
     assert site.works(tokens.access)
     replay = site.client.redeem(code)
     assert (replay.status_code, replay.json()["error"]) == (400, "invalid_grant")
@@ -171,7 +160,9 @@ def test_a_refresh_whose_answer_was_lost_is_no_reuse_however_long_the_store_was_
     for _ in range(2):
         # The grace time, one second, goes by.
         time.sleep(0.6)
-    answers = [tokens_of(site.client.refresh(tokens.refresh)) for _ in range(2)]
+    # Told to come again until whoever might have had the answer would have said so.
+    refresh = partial(site.client.refresh, tokens.refresh)
+    answers = [tokens_of(insisting(refresh)) for _ in range(2)]
     assert answers[0] == answers[1]
     assert site.works(answers[0].access)
     for _ in range(2):

@@ -29,9 +29,8 @@ from tests.support.running_gateway import SERVICE_SECRET
 #: Seconds. The gateway's own limit is one; the rest is for a machine that has much else to do.
 LIMIT = 5.0
 GRACE = 1
-#: How long after its grace time a token is sent again that must not work any more. Longer than
-#: any trouble: the store has to be told first that the answer arrived.
-_LATER = 1.5
+#: How long after its grace time a token is sent again that must not work any more.
+_LATER = 0.3
 #: How long the gateway may take to find out that the store is well again.
 _RECOVERY = 4.0
 _RETRY_SECONDS = 0.06

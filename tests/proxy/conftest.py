@@ -158,7 +158,7 @@ def server(
     proxies: dict[str, dict[str, Any]] = {
         "plain": {"upstream": {"urls": [plain]}},
         "trusting": {"upstream": {"urls": [plain]}, "trusted": ["127.0.0.0/8"]},
-        "impatient": {"upstream": {"urls": [plain], "read_timeout": 0.3}},
+        "impatient": {"upstream": {"urls": [plain], "read_timeout": 0.5}},
         "total": {"upstream": {"urls": [plain], "total_timeout": 0.4}},
         "narrow": {
             "upstream": {"urls": [plain], "connections": CONNECTIONS, "connect_timeout": 0.3}
