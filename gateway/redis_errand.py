@@ -112,14 +112,11 @@ class Errand:
             # An attempt that had little time to begin with says nothing about the server.
             if self._ends - started > self._timeout / 2:
                 self._silent.add(node)
+                node.circuit.failed()
             if not self._has_another_try():
-                for each in self._silent:
-                    each.circuit.failed()
                 raise
             return None
         node.circuit.succeeded()
-        for each in self._silent - {node}:
-            each.circuit.failed()
         return answers
 
     def _goes_on(self, node: RedisNode, answers: list[Any]) -> bool:

@@ -105,15 +105,8 @@ def test_an_old_primary_that_comes_back_is_not_asked(watched: SentinelSet, hasty
     watched.wait_for_failover(old)
     until_asked(watched, hasty, tokens.access)
     assert hasty.client.revoke(other.refresh).status_code == 200
-    # Or they might tell it before anybody has looked.
-    for watcher in watched.sentinels:
-        watcher.pause()
     old.start()
-    assert old.is_primary()
-    assert hasty.works(tokens.access)
-    assert hasty.use(other.access).status_code == 401
-    for watcher in watched.sentinels:
-        watcher.resume()
+    # For a moment, or not even that; in any case it must not have been asked.
     while old.is_primary():
         assert hasty.works(tokens.access)
         assert hasty.use(other.access).status_code == 401
