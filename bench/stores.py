@@ -199,7 +199,7 @@ def _limits(stand: Stand, node: Server) -> None:
             for _ in range(GRANTS):
                 limited()
 
-    ways = {
+    ways: dict[str, Callable[[], None]] = {
         "bare": partial(_repeat, plain),
         "unlimited": unlimited,
         "ours": partial(_repeat, limited),
