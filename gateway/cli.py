@@ -200,11 +200,11 @@ def client_remove(path: Path, client_id: str) -> None:
         if core.clients.in_file(client_id):
             raise _Failure(f"{client_id} is registered in {path}; take it out there")
         removed = core.clients.remove(client_id)
-        # Also where it is gone already: the store may have fallen silent before they all ended.
+        # All of it also where it is gone already: the store may have fallen silent half way.
+        core.consents.forget_client(client_id)
         ended = core.grants.end_all(client_id=client_id)
         if not removed and not ended:
             raise _Failure(f"there is no client {client_id}")
-        core.consents.forget_client(client_id)
     click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
 
 

@@ -46,6 +46,13 @@ def time_to_send(environ: WSGIEnvironment, seconds: float) -> Iterator[None]:
     if client is None:
         yield
         return
+    with silence_bounded(client, seconds):
+        yield
+
+
+@contextmanager
+def silence_bounded(client: socket.socket, seconds: float) -> Iterator[None]:
+    """Let every wait for the client within last ``seconds`` at most; then it is a TimeoutError."""
     before = client.gettimeout()
     client.settimeout(seconds)
     try:

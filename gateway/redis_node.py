@@ -153,7 +153,8 @@ class RedisNode:
 
         An error that Redis answers is returned in the place of the answer. ``asking`` is for a
         slot that is on its way to this node. Raises redis-py's ConnectionError and
-        TimeoutError when there is no answer; then it is not known what was executed.
+        TimeoutError when there is no answer; then it is not known what was executed. Its
+        MaxConnectionsError says that all connections were in use for too long.
         """
         sent = [each for command in commands for each in (_ASKING, command)] if asking else commands
         began = monotonic()
@@ -167,13 +168,10 @@ class RedisNode:
             connection.send(connection.pack_commands(sent))
             answers = [_answer(connection) for _ in sent]
             whole = True
-        except RedisTimeoutError as error:
-            if had_to_wait:
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            if had_to_wait and isinstance(error, RedisTimeoutError):
                 # Most of its time went by in the queue, which says nothing about the server.
                 raise MaxConnectionsError("a connection was free too late") from error
-            self.drop_idle()
-            raise
-        except RedisConnectionError:
             # What happened to this one has probably happened to those that nobody uses now.
             self.drop_idle()
             raise

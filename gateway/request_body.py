@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.client_socket import client_socket, time_to_send
+from gateway.client_socket import client_socket, silence_bounded, time_to_send
 from gateway.proxy_errors import ProxyError, bad_request
 
 #: A body up to this size is read before a connection to the backend is taken, and goes out
@@ -114,17 +113,10 @@ class RequestBody:
             raise _too_slow() from None
 
     def _bounded_read(self, size: int) -> bytes:
-        client = self._client
-        if client is None:
+        if self._client is None:
             return self._guarded_read(size)
-        before = client.gettimeout()
-        client.settimeout(self._longest_silence())
-        try:
+        with silence_bounded(self._client, self._longest_silence()):
             return self._guarded_read(size)
-        finally:
-            # It may have been closed meanwhile.
-            with suppress(OSError):
-                client.settimeout(before)
 
     def _longest_silence(self) -> float:
         if self._deadline is None:
