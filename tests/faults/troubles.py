@@ -1,7 +1,8 @@
 """Stores with all that can happen to them: one node, a cluster, and a primary under Sentinel.
 
 Each has its faults as a list. :func:`make_trouble` lets them happen one after the other, each
-as often as any other, with peace in between; the order comes from a seed.
+as often as any other, with peace in between; the order comes from a seed. The first is always
+the outage, which no client can miss: a run of seconds has time for few others.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from tests.faults.topologies import (
 
 #: What a primary that was replaced may still answer, until the gateway asks Sentinel again (s).
 _REPLACED_SECONDS = 1.5
+#: More than the gateway's limit for all that it asks of the store (s).
+_OUTAGE_SECONDS = 1.2
 #: How many slots a cluster moves before something else happens to it.
 _SLOTS_AT_ONCE = 6
 
@@ -48,6 +51,7 @@ class Fault:
     end: Callable[[], object] = _nothing
     seconds: float = 0.6
     loses: bool = False
+    at_least: float = 0.0
 
 
 @dataclass
@@ -56,6 +60,8 @@ class Stand:
 
     url: str
     faults: Sequence[Fault]
+    #: One that every client meets, and that outlasts the time in which it is answered.
+    outage: Fault
     #: Lines for the table [store].
     store: str = ""
     replicated_revocations: bool = False
@@ -67,19 +73,17 @@ class Stand:
         return sum(way.injected for way in self.ways)
 
 
-def make_trouble(
-    faults: Sequence[Fault], random: Random, seconds: float, peace: float = 0.5
-) -> list[Trouble]:
+def make_trouble(stand: Stand, random: Random, seconds: float, peace: float = 0.5) -> list[Trouble]:
     """Let faults happen for ``seconds``; every one of them once, before one comes again."""
     ends = time.monotonic() + seconds
     happened: list[Trouble] = []
-    order: list[Fault] = []
+    order = [stand.outage]
     while True:
         time.sleep(peace * random.uniform(0.4, 1.6))
         if time.monotonic() >= ends:
             return happened
         if not order:
-            order = random.sample(faults, len(faults))
+            order = random.sample(stand.faults, len(stand.faults))
         fault = order.pop()
         began = time.monotonic()
         try:
@@ -88,7 +92,7 @@ def make_trouble(
             # A server that is still busy with what happened before.
             continue
         try:
-            time.sleep(fault.seconds * random.uniform(0.3, 2.0))
+            time.sleep(max(fault.at_least, fault.seconds * random.uniform(0.3, 2.0)))
         finally:
             fault.end()
         happened.append(Trouble(fault.name, began, time.monotonic(), fault.loses))
@@ -138,6 +142,18 @@ def _network_faults(way: Proxy) -> list[Fault]:
     ]
 
 
+def _outage(ways: Sequence[Proxy]) -> Fault:
+    def refuse() -> None:
+        for way in ways:
+            way.refuse()
+
+    def heal() -> None:
+        for way in ways:
+            way.heal()
+
+    return Fault("nothing answers", refuse, heal, at_least=_OUTAGE_SECONDS)
+
+
 def _crash(server: Server, *options: str) -> Fault:
     return Fault("killed", server.kill, partial(server.start, *options), 0.4)
 
@@ -171,7 +187,7 @@ def one_node_stand(folder: Path) -> Iterator[Stand]:
                 partial(node.ask, "REPLICAOF", "NO", "ONE"),
             ),
         ]
-        yield Stand(f"redis://127.0.0.1:{way.port}", faults, ways=[way])
+        yield Stand(f"redis://127.0.0.1:{way.port}", faults, _outage([way]), ways=[way])
 
 
 class _ProxiedCluster(ClusterSet):
@@ -229,16 +245,18 @@ def cluster_stand(folder: Path) -> Iterator[Stand]:
         moving = Fault("slots moved", partial(nodes.move_some_slots, random), seconds=0.1)
         faults += [moving] * 3
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{way.port}" for way in ways)
-        yield Stand(url, faults, ways=ways)
+        yield Stand(url, faults, _outage(ways), ways=ways)
 
 
 @contextmanager
 def sentinel_stand(folder: Path) -> Iterator[Stand]:
     """Run a primary, a replica and a Sentinel. A revocation waits for the replica."""
     with sentinel(folder) as servers:
+        killed, *others = _failovers(servers)
         yield Stand(
             servers.url,
-            _failovers(servers),
+            [killed, *others],
+            killed,
             store="wait_replicas = 1",
             replicated_revocations=True,
         )

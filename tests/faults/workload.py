@@ -302,7 +302,7 @@ def run(stand: Stand, running: Site, seconds: float, *, actors: int = 10, seed: 
     ]
     with ThreadPoolExecutor(actors) as threads:
         living = [threads.submit(each.live) for each in lives]
-        troubles = make_trouble(stand.faults, random, seconds)
+        troubles = make_trouble(stand, random, seconds)
         for each in living:
             each.result()
     terms = Terms(
