@@ -132,6 +132,12 @@ def _has_body(environ: dict[str, Any]) -> bool:
     return "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ
 
 
+def _take_what_connected(server: StreamServer) -> None:
+    """Accept the connections that clients have already; closing the listener resets them."""
+    while not server.full() and (accepted := server.do_read()):
+        server.do_handle(*accepted)
+
+
 def _within(seconds: float) -> gevent.Timeout:
     return gevent.Timeout(seconds, TimeoutError)
 
@@ -186,6 +192,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self._give_up_stalled()
             self._told_to_end.wait(_LOOK_SECONDS)
         for server in servers:
+            _take_what_connected(server)
             server.close()
         self._finish()
 

@@ -97,6 +97,29 @@ def test_new_connections_are_refused_while_the_last_request_is_answered(
         assert answer.result().status == 200
 
 
+def test_who_connected_before_the_end_is_answered_though_nobody_had_accepted_it(
+    serve: Serve,
+) -> None:
+    """Closing a listener resets the connections that wait at it."""
+    with serve(replace=(("workers = 1", "workers = 2"),)) as served:
+        workers = served.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        waiting = [served.connect() for _ in range(20)]
+        for connection in waiting:
+            connection.request("GET", "/public/x")
+        served.process.send_signal(signal.SIGTERM)
+        # For the master to tell them.
+        time.sleep(0.3)
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        for connection in waiting:
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+            connection.close()
+        assert served.process.wait(PATIENCE_SECONDS) == 0
+
+
 def test_kept_alive_connections_do_not_hold_up_the_end(serve: Serve) -> None:
     """They may wait for more than a minute otherwise."""
     with serve() as served:
