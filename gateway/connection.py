@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 import gevent
 
-from gateway.unparsed import forget_half_a_request
-
 #: So much of a body that nobody wanted is read, for so long, to keep the connection.
 UNWANTED_BYTES = 65_536
 UNWANTED_SECONDS = 5.0
@@ -34,17 +32,6 @@ class GivenUpError(ConnectionResetError):
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the client took too long")
-
-
-class ListenerName:
-    """A listener's address, also for a connection that was taken just before it closed."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._name = listener.getsockname()
-
-    def getsockname(self) -> Any:
-        """Return the address, as the socket's own method does."""
-        return self._name
 
 
 class _Watch(Protocol):
@@ -86,7 +73,6 @@ class Connection:
     ) -> bool:
         """End waiting; a wait that was cut short ends without a request."""
         self._watch.waiting.pop(self, None)
-        forget_half_a_request(error)
         return isinstance(error, GivenUpError)
 
     def hang_up(self) -> None:

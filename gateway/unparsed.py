@@ -36,9 +36,3 @@ def require_host(version: tuple[int, int], headers: list[tuple[str, str]]) -> No
     """
     if version >= (1, 1) and not any(name == "HOST" for name, _ in headers):
         raise errors.InvalidHeader("HOST")
-
-
-def forget_half_a_request(error: BaseException | None) -> None:
-    """Take what a client sent before it went away out of the error that will be logged."""
-    if isinstance(error, errors.NoMoreData):
-        error.buf = b""

@@ -6,20 +6,18 @@
 - A connection that waits is in nobody's way: while all of them are taken, those that wait for
   a request end soon, and every answer ends its connection, so that all clients have a turn.
 - A client that takes nothing of its answer is given up.
-- Head and beginning of an answer leave in one piece, and what gunicorn looks up for each
-  request is looked up once.
+- Requests are read, and answers written, at a fraction of the cost.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import socket
-import time
 import warnings
 from contextlib import suppress
-from email.utils import formatdate
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -31,11 +29,14 @@ from gevent.monkey import MonkeyPatchWarning
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
-from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.client_socket import HEADER_LINES, WITHIN
-from gateway.connection import Connection, GivenUpError, InvitedBody, ListenerName
+from gateway.client_environ import environ_of, environ_of_server
+from gateway.client_request import ClientRequest
+from gateway.client_response import ClientResponse
+from gateway.connection import Connection, GivenUpError, InvitedBody
 from gateway.unparsed import require_host, status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
@@ -51,6 +52,8 @@ MASTER_EXTRA_SECONDS = 2
 #: What tells a worker to end, kindly or at once.
 WORKER_SIGNALS = frozenset({signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
+_CLIENT_HAS_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+
 #: While there is no free connection, one that waits for a request ends after so long.
 _WAIT_SECONDS_WHEN_FULL = 1.0
 #: What hanging up does not end, because the client goes on sending, ends so much later.
@@ -59,92 +62,10 @@ _LOOK_SECONDS = 1.0
 _LOOK_SECONDS_WHILE_ENDING = 0.05
 
 
-class Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
-    """An answer on its way to the client; its head goes out with the first piece of its body."""
-
-    headers_sent: bool
-
-    def __init__(self, request: Any, sock: socket.socket, cfg: Any, worker: Worker) -> None:
-        super().__init__(request, sock, cfg)
-        self._worker = worker
-        self._connection = worker.connections[gevent.getcurrent()]
-        self._head = b""
-
-    def send_headers(self) -> None:
-        """Write the head, for the next piece to take it along."""
-        if self.headers_sent:
-            return
-        if self._worker.wants_to_close(self._connection):
-            self.must_close = True
-        # As gunicorn's default_headers, but for the date, which takes longer than the rest.
-        # RFC 9112 §2.3: 1.1 is the highest version that this server speaks.
-        major, minor = min(self.req.version, (1, 1))
-        lines = [
-            f"HTTP/{major}.{minor} {self.status}",
-            f"Server: {self.version}",
-            f"Date: {_http_date(int(time.time()))}",
-            f"Connection: {'close' if self.should_close() else 'keep-alive'}",
-        ]
-        if self.chunked:
-            lines.append("Transfer-Encoding: chunked")
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        self._head = "\r\n".join((*lines, "", "")).encode("latin-1")
-        self.headers_sent = True
-
-    def write(self, arg: bytes) -> None:
-        """Send a piece of the body; of an empty one only the head, if that is not out yet."""
-        super().write(arg)
-        self._send_head()
-
-    def close(self) -> None:
-        """Send what ends the body."""
-        self.send_headers()
-        if self.chunked:
-            self._emit(b"0\r\n\r\n")
-        self._send_head()
-
-    def _emit_body(self, data: bytes) -> None:
-        self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def _emit(self, data: bytes) -> None:
-        head, self._head = self._head, b""
-        self._connection.send(head + data if head else data)
-
-    def _send_head(self) -> None:
-        if self._head:
-            self._emit(b"")
-
-
-def _complete(environ: dict[str, Any], request: Any, connection: Connection) -> None:
-    """Put into the environ what gunicorn does not, or not so."""
-    environ["wsgi.multithread"] = True
-    environ[WITHIN] = _within
-    environ[HEADER_LINES] = request.headers
-    if connection.uninvited:
-        environ["wsgi.input"] = InvitedBody(request.body, connection)
-    if "," in environ.get("HTTP_COOKIE", ""):
-        # RFC 9113 §8.2.3: several are one, joined by a semicolon.
-        cookies = [value for name, value in request.headers if name == "COOKIE"]
-        environ["HTTP_COOKIE"] = "; ".join(cookies)
-
-
-def _has_body(environ: dict[str, Any]) -> bool:
-    return "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ
-
-
 def _take_what_connected(server: StreamServer) -> None:
     """Accept the connections that clients have already; closing the listener resets them."""
     while not server.full() and (accepted := server.do_read()):
         server.do_handle(*accepted)
-
-
-def _within(seconds: float) -> gevent.Timeout:
-    return gevent.Timeout(seconds, TimeoutError)
-
-
-@lru_cache(maxsize=1)
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -152,7 +73,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.connections: dict[gevent.Greenlet, Connection] = {}
         #: Those that wait for a request, the longest first.
         self.waiting: dict[Connection, None] = {}
         #: Those that wait for the client to take its answer, and since when.
@@ -184,6 +104,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         gc.collect()
         gc.freeze()
         self._told_to_end = Event()
+        self._environ = environ_of_server(self.cfg)
         self._pool = Pool(self.worker_connections)
         servers = [self._listen(listener) for listener in self.sockets]
         while self.alive:
@@ -202,32 +123,48 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if self._told_to_end is not None:
             self._told_to_end.set()
 
-    def handle(self, listener: ListenerName, client: socket.socket, addr: Any) -> None:
-        """Serve a connection."""
-        greenlet = gevent.getcurrent()
-        self.connections[greenlet] = Connection(client, self)
+    def handle(self, listener: Any, client: socket.socket, peer: Any) -> None:
+        """Serve a connection, one request after the other, until either side ends it.
+
+        ``listener`` and ``peer`` are addresses, as their sockets give them.
+        """
+        client.setblocking(True)
+        connection = Connection(client, self)
         if self._pool.full():
             self._end_waiting(_WAIT_SECONDS_WHEN_FULL)
+        unreader = SocketUnreader(client)
         try:
-            super().handle(listener, client, addr)
+            while True:
+                request = None
+                with connection:
+                    request = ClientRequest(self.cfg, unreader, peer)
+                if request is None or not self._answer(request, connection, peer, listener):
+                    break
+        except (NoMoreData, gevent.GreenletExit):
+            # The client has nothing more to ask.
+            self.log.debug("a connection has ended")
+        except OSError as error:
+            if error.errno not in _CLIENT_HAS_LEFT:
+                self.log.exception("Socket error processing request.")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, only this connection ends
+            self._answer_error(error, connection, peer)
         finally:
-            del self.connections[greenlet]
+            util.close(client)
 
-    def timeout_ctx(self) -> Connection:
-        """Return the context in which a connection waits for its next request."""
-        return self.connections[gevent.getcurrent()]
+    def _answer(
+        self, request: ClientRequest, connection: Connection, peer: Any, listener: Any
+    ) -> bool:
+        """Answer one request, and tell whether the connection may carry another one.
 
-    def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> None:
-        """Answer one request; StopIteration ends the connection, OSError breaks it off.
-
-        An exception before the head of the answer is out is answered by the caller.
+        Raises OSError where it breaks off. An exception before the head of the answer is out
+        is answered by the caller.
         """
-        require_host(req.version, req.headers)
-        connection = self.connections[gevent.getcurrent()]
-        # gunicorn would send 100 Continue before anybody has looked at the request.
-        connection.uninvited, req._expected_100_continue = req._expected_100_continue, False  # noqa: SLF001
-        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response, (self,))
-        _complete(environ, req, connection)
+        require_host(request.version, request.headers)
+        environ = environ_of(request, connection.sock, peer, listener, self._environ)
+        connection.uninvited = request.expects_100_continue
+        if connection.uninvited:
+            environ["wsgi.input"] = InvitedBody(request.body, connection)
+        response = ClientResponse(request, connection, partial(self._wants_to_close, connection))
         try:
             body = self.wsgi(environ, response.start_response)
             try:
@@ -237,44 +174,41 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             finally:
                 if hasattr(body, "close"):
                     body.close()
-        except gevent.GreenletExit:
-            raise StopIteration from None
-        except OSError:
+        except (OSError, gevent.GreenletExit):
             raise
         except Exception:
             if not response.headers_sent:
                 raise
             # A second head cannot be sent, and the body must not look whole.
             self.log.exception("Error handling request")
-            raise StopIteration from None
-        if response.should_close():
-            raise StopIteration
-        if _has_body(environ) and not connection.is_rid_of(req.body):
-            raise StopIteration
+            return False
+        if response.closes:
+            return False
+        return not request.has_body or connection.is_rid_of(request.body)
 
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer a request that could not be parsed or served, and end its connection."""
-        status = status_of(exc)
+    def _answer_error(self, error: BaseException, connection: Connection, peer: Any) -> None:
+        """Answer a request that could not be parsed or served."""
+        status = status_of(error)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.log.error("Error handling request", exc_info=exc)
+            self.log.error("Error handling request", exc_info=error)
         else:
             self.log.warning(
-                "refused a request of %s: %s", addr[0] if addr else "", type(exc).__name__
+                "refused a request of %s: %s", peer[0] if peer else "", type(error).__name__
             )
-        if self.connections[gevent.getcurrent()].begun:
+        if connection.begun:
             # Its bytes would count as those of the answer that broke off.
             return
         with suppress(Exception):
-            util.write_error(client, status.value, status.phrase, "")
+            util.write_error(connection.sock, status.value, status.phrase, "")
 
-    def wants_to_close(self, connection: Connection) -> bool:
+    def _wants_to_close(self, connection: Connection) -> bool:
         """Whether the client is told to close: at the end, and where others wait for a turn."""
         leaving = not self.alive or connection.hung_up > 0 or self._pool.full()
         return leaving or connection.uninvited
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)
-        handle = partial(self.handle, ListenerName(listener))
+        handle = partial(self.handle, listener.getsockname())
         server = StreamServer(listener, handle=handle, spawn=self._pool)
         if self.cfg.workers > 1:
             server.max_accept = 1

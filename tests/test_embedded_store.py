@@ -510,7 +510,7 @@ def test_a_server_that_hangs_is_an_error_in_time(store: EmbeddedStore) -> None:
     try:
         with pytest.raises(EmbeddedStoreError, match="does not answer"):
             store.ensure_running(timeout=0.3)
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 3
     finally:
         os.kill(server, signal.SIGCONT)
 

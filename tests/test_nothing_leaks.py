@@ -270,7 +270,7 @@ def test_the_files_of_the_store_let_nobody_in(run: Run) -> None:
 def test_a_log_of_everything_lets_nobody_in(run: Run) -> None:
     logged = run.gateway.log.read_text()
     assert "DEBUG test.support: this log has everything" in logged
-    assert "[DEBUG] Ignored premature client disconnection" in logged
+    assert "[DEBUG] a connection has ended" in logged
     assert "refused a request of 127.0.0.1: InvalidRequestLine" in logged
     assert run.found_in(logged) == set()
 

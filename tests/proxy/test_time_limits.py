@@ -11,6 +11,9 @@ import pytest
 from .conftest import Gateway
 from .wire import OK, POST, Backend, Client, Peer
 
+#: More than a busy machine adds to the limits here, and less than any that is not set.
+BUSY_SECONDS = 4.0
+
 
 def send_in_vain(client: Client, size: int) -> None:
     with contextlib.suppress(OSError):
@@ -25,7 +28,7 @@ class TestTimeLimits:
 
         assert gateway.get(proxy="refused").status == 502
         assert gateway.exchange(POST, proxy="refused").status == 502
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < BUSY_SECONDS
 
     @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200"], ids=["nothing", "half a line"])
     def test_a_backend_that_says_nothing_is_a_504_and_the_next_request_works(
@@ -36,7 +39,7 @@ class TestTimeLimits:
 
         answer = gateway.get(proxy="impatient")
 
-        assert 0.25 < time.monotonic() - started < 0.8
+        assert 0.25 < time.monotonic() - started < BUSY_SECONDS
         assert answer.status == 504
         assert b'"error": "gateway_timeout"' in answer.body
         backend.answers(OK)
@@ -98,7 +101,7 @@ class TestTimeLimits:
         answer = gateway.get(proxy="total")
 
         assert not answer.complete
-        assert 0.35 < time.monotonic() - started < 0.9
+        assert 0.35 < time.monotonic() - started < BUSY_SECONDS
 
     def test_the_total_time_bounds_the_wait_for_an_answer(
         self, gateway: Gateway, backend: Backend
@@ -107,4 +110,4 @@ class TestTimeLimits:
         started = time.monotonic()
 
         assert gateway.get(proxy="total").status == 504
-        assert 0.35 < time.monotonic() - started < 0.9
+        assert 0.35 < time.monotonic() - started < BUSY_SECONDS

@@ -1,0 +1,80 @@
+"""An answer on its way to the client of the standalone server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+
+from gunicorn.http import wsgi
+
+from gateway.client_request import ClientRequest
+from gateway.connection import Connection
+
+
+@lru_cache(maxsize=1)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's response, whose head goes out in one piece with the beginning of its body.
+
+    ``must_close`` is asked, once the head is due, whether the connection ends with this answer
+    though the client would keep it. ``closes`` tells what was decided; until then, that it does.
+    """
+
+    headers_sent: bool
+
+    def __init__(
+        self, request: ClientRequest, connection: Connection, must_close: Callable[[], bool]
+    ) -> None:
+        super().__init__(request, connection.sock, None)
+        self.closes = True
+        self._connection = connection
+        self._must_close = must_close
+        self._head = b""
+
+    def send_headers(self) -> None:
+        """Write the head, for the next piece to take it along."""
+        if self.headers_sent:
+            return
+        self.closes = self._must_close() or self.should_close()
+        # As gunicorn's default_headers, but for the date, which takes longer than the rest.
+        # RFC 9112 §2.3: 1.1 is the highest version that this server speaks.
+        major, minor = min(self.req.version, (1, 1))
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}",
+            f"Server: {self.version}",
+            f"Date: {_http_date(int(time.time()))}",
+            f"Connection: {'close' if self.closes else 'keep-alive'}",
+        ]
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        self._head = "\r\n".join((*lines, "", "")).encode("latin-1")
+        self.headers_sent = True
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body; of an empty one only the head, if that is not out yet."""
+        super().write(arg)
+        self._send_head()
+
+    def close(self) -> None:
+        """Send what ends the body."""
+        self.send_headers()
+        if self.chunked:
+            self._emit(b"0\r\n\r\n")
+        self._send_head()
+
+    def _emit_body(self, data: bytes) -> None:
+        self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def _emit(self, data: bytes) -> None:
+        head, self._head = self._head, b""
+        self._connection.send(head + data if head else data)
+
+    def _send_head(self) -> None:
+        if self._head:
+            self._emit(b"")
