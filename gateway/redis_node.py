@@ -74,10 +74,18 @@ class _Punctual:
         this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
         this.connect()
 
-    def send(self, packed: Any) -> None:
-        this: Any = self
+    def send(self, packed: Sequence[bytes]) -> None:
+        """Send commands, as redis-py does, but in one piece and seldom in more than one step."""
+        data = b"".join(packed)
         self.set_time_left()
-        this.send_packed_command(packed, check_health=False)
+        try:
+            count = self._sock.send(data)
+            if count < len(data):
+                self._sock.sendall(memoryview(data)[count:])
+        except TimeoutError:
+            raise RedisTimeoutError("the time is over") from None
+        except OSError as error:
+            raise RedisConnectionError(f"sending failed: {error.strerror}") from error
 
     def abandon(self) -> None:
         """Close the connection so that nothing of what was sent arrives later."""

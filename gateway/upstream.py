@@ -1,7 +1,9 @@
 """Connections to the backend's addresses: kept alive, bounded, spread, and never handed out dead.
 
 A pool belongs to one process and is made after the fork. Its lock is held for list operations
-only; connecting and looking whether a connection still lives happen outside of it.
+only; connecting and looking whether a connection still lives happen outside of it. Nothing done
+under it can make a greenlet wait, so it may be the interpreter's own lock also where gevent
+has put its own in the place of all others: that one takes ten times as long.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from _thread import allocate_lock
 from collections import deque
 from dataclasses import dataclass
 from threading import Condition
@@ -168,7 +171,7 @@ class Pool:
         self._limit = settings.connections
         self._connect_timeout = settings.connect_timeout
         self._patience = min(PATIENCE, settings.read_timeout)
-        self._changed = Condition()
+        self._changed = Condition(allocate_lock())
         self._waiting = 0
         self._turn = 0
         self._closed = False
