@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 
 from gunicorn.http import wsgi
+from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
+from gunicorn.util import is_hoppish
 
 from gateway.client_request import ClientRequest
 from gateway.connection import Connection
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: RFC 9110 §5.5, as bytes in Latin-1.
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(name: str) -> str:
+    """Return "" for a field that ends here, as the server writes it or it is hop-by-hop."""
+    if _TOKEN.fullmatch(name) is None:
+        raise InvalidResponseHeaderName(repr(name))
+    return "" if is_hoppish(name) else name.lower()
 
 
 @lru_cache(maxsize=1)
@@ -35,6 +50,22 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         self._connection = connection
         self._must_close = must_close
         self._head = b""
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take over the fields of the answer; as gunicorn's, but each name is judged once.
+
+        Raises gunicorn's errors for what cannot stand in a field, without the value.
+        """
+        for name, value in headers:
+            kind = _kind_of(name)
+            if _VALUE.fullmatch(value) is None:
+                raise InvalidResponseHeader(repr(name))
+            if not kind:
+                continue
+            value = value.strip(" \t")  # noqa: PLW2901
+            if kind == "content-length":
+                self.response_length = int(value)
+            self.headers.append((name, value))
 
     def send_headers(self) -> None:
         """Write the head, for the next piece to take it along."""

@@ -300,3 +300,19 @@ def test_questions_of_a_proxy(audited: Audited) -> None:
     request(port, "/oauth/verify", behind, *about, line, source=proxy)
     grant = {"client_id": "my-app", "user": "demo", "grant_id": grant_id(access)}
     assert audited.line() == allowed("request", **asked, **grant) | told
+
+
+# --- The file
+
+
+def test_the_file_is_not_for_everybody(audited: Audited) -> None:
+    audited.parties.browser.get("/public/x")
+    assert audited.gateway.audit.stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_said_in_the_log_and_stops_nobody(tmp_path: Path) -> None:
+    full = ((str(tmp_path / "audit.log"), "/dev/full"),)
+    with running_gateway("standalone", tmp_path, replace=full) as gateway:
+        assert request(gateway.port, "/public/x").status == 200
+        assert "the audit log cannot be written: No space left" in gateway.log.read_text()
