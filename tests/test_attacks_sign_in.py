@@ -377,10 +377,10 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(standalone: RunningGa
         assert browser.post(SIGN_IN, fields).status_code == 401
         return perf_counter() - started
 
-    seconds("nobody")  # The first one makes the hash that it is compared with.
-    unknown = min(seconds("nobody") for _ in range(4))
-    known = min(seconds("demo") for _ in range(4))
-    assert 0.5 < unknown / known < 2
+    pairs = [(seconds("nobody"), seconds("demo")) for _ in range(4)]
+    unknown, known = map(min, zip(*pairs, strict=True))
+    # Without a hash to compare it is a thirtieth; a busy machine adds what it will.
+    assert 0.2 < unknown / known < 5
 
 
 # --- Under https
