@@ -18,6 +18,7 @@ PATIENCE = 5.0
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_PIECE = 1_000_000
 
 
 class EndOfStreamError(Exception):
@@ -34,7 +35,10 @@ class Stream:
         self.received = bytearray()
 
     def send(self, *data: bytes) -> None:
-        self.sock.sendall(b"".join(data))
+        # In pieces, since the socket's timeout is one for all that is sent at once.
+        whole = memoryview(b"".join(data))
+        for start in range(0, len(whole), _PIECE):
+            self.sock.sendall(whole[start : start + _PIECE])
 
     def _more(self) -> None:
         try:

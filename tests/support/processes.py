@@ -24,8 +24,8 @@ def _own_ports() -> Iterator[int]:
     # Below those that the system gives to outgoing connections, and for each worker of a
     # parallel run others: nobody takes a port between its choice here and its server's start.
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 10_000 + worker % 8 * 2_500
-    ports = list(range(first, first + 2_500))
+    first = 10_000 + worker % 20 * 1_000
+    ports = list(range(first, first + 1_000))
     start = random.randrange(len(ports))
     return cycle(ports[start:] + ports[:start])
 
