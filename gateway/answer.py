@@ -2,10 +2,6 @@
 
 llhttp does the parsing and is never told to be lenient. What it leaves open is refused in
 this file: versions, interim answers, transfer codings and sizes that nobody asked for.
-
-A small answer that comes in one piece, with its length and nothing rare about it, is recognised
-by one regular expression instead, at a third of the cost; ``tests/proxy/test_ordinary_answers.py``
-shows that both read the same.
 """
 
 from __future__ import annotations
@@ -27,15 +23,6 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _FIRST_INTERIM = 100
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
-#: RFC 9112 §4 and §5 of an answer that has a body, whose fields are neither folded nor padded.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_VALUE = rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?"
-_ORDINARY = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)\r\n"
-    rb"((?:" + _TOKEN + rb": ?" + _VALUE + rb"\r\n)+)\r\n"
-)
-_ORDINARY_LENGTH = re.compile(rb"[0-9]{1,9}")
-_BODILESS = frozenset({204, 304})
 _CONTENT_LENGTH = b"content-length"
 _CONTENT_LENGTH_SIZE = len(_CONTENT_LENGTH)
 
@@ -55,7 +42,6 @@ class Answer:
 
     __slots__ = (
         "_connection",
-        "_discarded",
         "_head_only",
         "_interim",
         "_parser",
@@ -91,15 +77,12 @@ class Answer:
         self._pieces: list[bytes] = []
         self._connection: list[str] = []
         self._transfer_encoding: list[bytes] = []
-        self._parser: HttpResponseParser | None = None
-        self._discarded = False
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, at least one. Raises :class:`BadAnswerError`."""
-        if self._discarded or (self._parser is None and self._is_ordinary(data)):
-            return
         if self._parser is None:
-            self._parser = HttpResponseParser(self)
+            return
         self.fed += len(data)
         self._since_body += len(data)
         try:
@@ -127,36 +110,6 @@ class Answer:
     def discard(self) -> None:
         """Let the parser go: it holds this object as this object holds it."""
         self._parser = None
-        self._discarded = True
-
-    def _is_ordinary(self, data: bytes) -> bool:
-        """Read the whole of an ordinary answer; False for any other, of which nothing is kept."""
-        head = None if self._head_only or self.complete else _ORDINARY.match(data)
-        if head is None:
-            return False
-        headers: list[tuple[str, str]] = []
-        length = None
-        for line in head[3].split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b":")
-            value = value.lstrip(b" ")
-            if text := _NAMES[name]:
-                headers.append((text, value.decode("latin-1")))
-                if len(name) == _CONTENT_LENGTH_SIZE and name.lower() == _CONTENT_LENGTH:
-                    if length is not None or _ORDINARY_LENGTH.fullmatch(value) is None:
-                        return False
-                    length = int(value)
-            elif name.lower() != b"connection" or value.lower() != b"keep-alive":
-                return False
-        status = int(head[1])
-        if length is None or len(data) - head.end() != length or status in _BODILESS:
-            return False
-        self.version, self.status, self.reason, self.headers = "1.1", status, head[2], headers
-        self.fed = len(data)
-        self.remaining = 0
-        self.head_complete = self.complete = self.persistent = True
-        if length:
-            self._pieces.append(data[head.end() :])
-        return True
 
     # What follows is called by the parser.
 

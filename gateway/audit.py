@@ -8,52 +8,42 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
-import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.audit_file import AuditFile
 from gateway.config import AuditLog
 
 logger = logging.getLogger("gateway.audit")
-
-#: Who may read names and addresses: the gateway's user, and the group that looks after it.
-_FILE_MODE = 0o640
 
 Value = str | int | bool | None
 
 
 class Audit:
-    """Writes the audit log of one gateway; the processes of a gateway share the file."""
+    """Writes the audit log of one gateway."""
 
     def __init__(self, settings: AuditLog) -> None:
         self.requests = settings.requests
-        self._file = None if settings.file == "-" else Path(settings.file)
-        self._descriptor: int | None = None
+        self._file = None if settings.file == "-" else AuditFile(Path(settings.file))
 
     def record(self, event: str, **members: Value) -> None:
-        """Write one event; members that are ``None`` are left out."""
+        """Write one event; members that are ``None`` are left out.
+
+        Never raises: what cannot be written is said in the log, and the request goes on.
+        """
         line: dict[str, Value] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "event": event,
         }
         line |= {name: value for name, value in members.items() if value is not None}
+        text = json.dumps(line, ensure_ascii=True) + "\n"
         try:
-            self._write(json.dumps(line, ensure_ascii=True) + "\n")
-        except OSError as error:
-            logger.error("the audit log cannot be written: %s", error.strerror)  # noqa: TRY400
-
-    def _write(self, line: str) -> None:
-        if self._file is None:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-            return
-        if self._descriptor is None:
-            # With the first line, in the process that writes it. Not through logging, which costs
-            # as much as the rest of a decision. Appended at once, lines of several processes
-            # do not mix.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._file, flags, _FILE_MODE)
-            weakref.finalize(self, os.close, self._descriptor)
-        os.write(self._descriptor, line.encode("ascii"))
+            if self._file is not None:
+                self._file.append(text.encode("ascii"))
+            elif sys.stderr is not None:
+                sys.stderr.write(text)
+                sys.stderr.flush()
+        except (OSError, ValueError) as error:
+            # A ValueError is a standard error that somebody closed.
+            logger.error("the audit log cannot be written: %s", error)  # noqa: TRY400

@@ -15,11 +15,9 @@ from gunicorn.http import wsgi
 
 from gateway.client_request import ClientRequest
 from gateway.client_socket import HEADER_LINES, WITHIN
+from gateway.remembered import Remembered
 
 Environ = dict[str, Any]
-
-#: A client may invent header names without end; the table that remembers them may not grow so.
-_REMEMBERED_NAMES = 1024
 
 
 def _within(seconds: float) -> gevent.Timeout:
@@ -36,14 +34,10 @@ def environ_of_server(cfg: Any) -> Environ:
     }
 
 
-class _Keys(dict[str, str]):
-    def __missing__(self, name: str) -> str:
+class _Keys(Remembered[str]):
+    def work_out(self, name: str) -> str:
         key = name.replace("-", "_")
-        if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
-            key = f"HTTP_{key}"
-        if len(self) < _REMEMBERED_NAMES:
-            self[name] = key
-        return key
+        return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
 
 
 _KEYS = _Keys()
@@ -70,12 +64,16 @@ def environ_of(
         "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         HEADER_LINES: headers,
     }
+    repeated: dict[str, list[str]] = {}
     for name, value in headers:
         key = _KEYS[name]
         if key in environ:
-            # RFC 9110 §5.3, and RFC 9113 §8.2.3 for cookies.
-            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"  # noqa: PLW2901
-        environ[key] = value
+            repeated.setdefault(key, [environ[key]]).append(value)
+        else:
+            environ[key] = value
+    for key, values in repeated.items():
+        # RFC 9110 §5.3, and RFC 9113 §8.2.3 for cookies.
+        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
     else:

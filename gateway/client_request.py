@@ -18,6 +18,8 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
+from gateway.remembered import Remembered
+
 #: RFC 9112 §3 and §5 with the origin-form only, one space, CRLF, and names that no two of
 #: can become the same WSGI key. What begins with "//" is left to whoever knows URLs.
 _ORDINARY = re.compile(
@@ -31,16 +33,10 @@ _ONCE = frozenset({"HOST", "CONTENT-LENGTH", "CONTENT-TYPE"})
 _EXTRAORDINARY = frozenset({"EXPECT", "TRANSFER-ENCODING"})
 _NOTABLE = _ONCE | _EXTRAORDINARY
 
-#: A client may invent header names without end; the table that remembers them may not grow so.
-_REMEMBERED_NAMES = 1024
 
-
-class _UpperCase(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        upper = name.upper()
-        if len(self) < _REMEMBERED_NAMES:
-            self[name] = upper
-        return upper
+class _UpperCase(Remembered[str]):
+    def work_out(self, name: str) -> str:
+        return name.upper()
 
 
 _UPPER_CASE = _UpperCase()

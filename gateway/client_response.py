@@ -14,18 +14,23 @@ from gunicorn.util import is_hoppish
 
 from gateway.client_request import ClientRequest
 from gateway.connection import Connection
+from gateway.remembered import Remembered
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: RFC 9110 §5.5, as bytes in Latin-1.
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
-@lru_cache(maxsize=1024)
-def _kind_of(name: str) -> str:
-    """Return "" for a field that ends here, as the server writes it or it is hop-by-hop."""
-    if _TOKEN.fullmatch(name) is None:
-        raise InvalidResponseHeaderName(repr(name))
-    return "" if is_hoppish(name) else name.lower()
+class _Kinds(Remembered[str]):
+    """From a name to its lower case; "" if it ends here: hop-by-hop, or the server writes it."""
+
+    def work_out(self, name: str) -> str:
+        if _TOKEN.fullmatch(name) is None:
+            raise InvalidResponseHeaderName(repr(name))
+        return "" if is_hoppish(name) else name.lower()
+
+
+_KINDS = _Kinds()
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +62,7 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         Raises gunicorn's errors for what cannot stand in a field, without the value.
         """
         for name, value in headers:
-            kind = _kind_of(name)
+            kind = _KINDS[name]
             if _VALUE.fullmatch(value) is None:
                 raise InvalidResponseHeader(repr(name))
             if not kind:

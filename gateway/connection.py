@@ -23,8 +23,8 @@ LINGER_SECONDS = 2.0
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PIECE_BYTES = 1024
-# Not 0, from which gevent would come back before it looked at any socket.
-_SHORTEST_SLEEP = 1e-6
+#: Not 0, from which gevent would come back before it looked at any socket.
+SHORTEST_SLEEP = 1e-6
 
 
 class GivenUpError(ConnectionResetError):
@@ -119,7 +119,7 @@ class Connection:
                     if not data:
                         return True
                     left -= len(data)
-                    gevent.sleep(_SHORTEST_SLEEP)
+                    gevent.sleep(SHORTEST_SLEEP)
         except Exception:  # noqa: BLE001 - what is malformed about it is of no interest any more
             return False
         self._linger()
@@ -132,7 +132,7 @@ class Connection:
             self.sock.shutdown(socket.SHUT_WR)
             with gevent.Timeout(LINGER_SECONDS, GivenUpError):
                 while monotonic() < until and self.sock.recv(UNWANTED_BYTES):
-                    gevent.sleep(_SHORTEST_SLEEP)
+                    gevent.sleep(SHORTEST_SLEEP)
         except OSError:
             return
 

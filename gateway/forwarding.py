@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, ip_address
 from wsgiref.types import WSGIEnvironment
 
 from gateway.proxy_errors import bad_request
+from gateway.remembered import Remembered
 
 #: RFC 9110 §7.6.1 with its list of fields that are hop-by-hop even when not named in
 #: Connection, and those of RFC 7235's proxies. HTTP2-Settings belongs to ``Upgrade: h2c``.
@@ -53,9 +54,6 @@ _WRITTEN_AFRESH = frozenset(
 #: What only a proxy in front may say: a client that says it wants to be taken for one.
 _PROXY_CLAIMS = ("X_FORWARDED_", "X_ORIGINAL_", "X_REWRITE_", "X_REAL_IP")
 
-#: A client may invent header names without end; the tables that remember them may not grow so.
-_REMEMBERED_NAMES = 1024
-
 _USUAL_CONNECTION = frozenset({"", "close", "keep-alive"})
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -90,7 +88,7 @@ def is_field_value(value: str) -> bool:
     return _FIELD_VALUE.fullmatch(value) is not None
 
 
-class HeaderNames(dict[str, str]):
+class HeaderNames(Remembered[str]):
     """From an environ key to the beginning of its header line; '' for what stays here.
 
     ``dropped`` are names in any spelling that are not taken from the client. From a peer
@@ -102,18 +100,12 @@ class HeaderNames(dict[str, str]):
         self._dropped = frozenset(environ_spelling(name) for name in dropped)
         self._trusted = trusted
 
-    def __missing__(self, key: str) -> str:
-        """Work a key out once and remember it."""
-        line = self._line(key)
-        if len(self) < _REMEMBERED_NAMES:
-            self[key] = line
-        return line
-
     def without(self, names: Iterable[str]) -> HeaderNames:
         """Give a table that drops ``names`` as well."""
         return HeaderNames(self._dropped.union(names), trusted=self._trusted)
 
-    def _line(self, key: str) -> str:
+    def work_out(self, key: str) -> str:
+        """Return the beginning of the line of ``key``."""
         if key == "CONTENT_TYPE":
             return "" if key in self._dropped else "Content-Type: "
         name = key[5:]
@@ -268,14 +260,10 @@ def went_through(received: str, name: str) -> bool:
     return any(name in hop.split()[1:2] for hop in received.split(","))
 
 
-class AnswerNames(dict[bytes, str]):
+class AnswerNames(Remembered[bytes]):
     """From a header name of the backend's answer to its WSGI string; '' for hop-by-hop."""
 
-    def __missing__(self, name: bytes) -> str:
-        """Work a name out once and remember it."""
+    def work_out(self, name: bytes) -> str:
+        """Return the name as WSGI has it."""
         text = name.decode("latin-1")
-        if environ_spelling(text) in HOP_BY_HOP:
-            text = ""
-        if len(self) < _REMEMBERED_NAMES:
-            self[name] = text
-        return text
+        return "" if environ_spelling(text) in HOP_BY_HOP else text

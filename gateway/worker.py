@@ -19,6 +19,7 @@ import warnings
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -36,7 +37,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from gateway.client_environ import environ_of, environ_of_server
 from gateway.client_request import ClientRequest
 from gateway.client_response import ClientResponse
-from gateway.connection import Connection, GivenUpError, InvitedBody
+from gateway.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
 from gateway.unparsed import require_host, status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
@@ -52,6 +53,9 @@ MASTER_EXTRA_SECONDS = 2
 #: What tells a worker to end, kindly or at once.
 WORKER_SIGNALS = frozenset({signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
+#: After so many requests of one connection, all others have their turn.
+_REQUESTS_A_TURN = 16
+
 _CLIENT_HAS_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 #: While there is no free connection, one that waits for a request ends after so long.
@@ -60,12 +64,6 @@ _WAIT_SECONDS_WHEN_FULL = 1.0
 _HANG_UP_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 _LOOK_SECONDS_WHILE_ENDING = 0.05
-
-
-def _take_what_connected(server: StreamServer) -> None:
-    """Accept the connections that clients have already; closing the listener resets them."""
-    while not server.full() and (accepted := server.do_read()):
-        server.do_handle(*accepted)
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -113,7 +111,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self._give_up_stalled()
             self._told_to_end.wait(_LOOK_SECONDS)
         for server in servers:
-            _take_what_connected(server)
+            self._take_what_connected(server)
             server.close()
         self._finish()
 
@@ -134,12 +132,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self._end_waiting(_WAIT_SECONDS_WHEN_FULL)
         unreader = SocketUnreader(client)
         try:
-            while True:
+            for number in count(1):
                 request = None
                 with connection:
                     request = ClientRequest(self.cfg, unreader, peer)
                 if request is None or not self._answer(request, connection, peer, listener):
                     break
+                if number % _REQUESTS_A_TURN == 0:
+                    # A client that never lets its socket run dry would have the worker for itself.
+                    gevent.sleep(SHORTEST_SLEEP)
         except (NoMoreData, gevent.GreenletExit):
             # The client has nothing more to ask.
             self.log.debug("a connection has ended")
@@ -193,7 +194,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.log.error("Error handling request", exc_info=error)
         else:
             self.log.warning(
-                "refused a request of %s: %s", peer[0] if peer else "", type(error).__name__
+                "refused a request of %s: %s",
+                peer[0] if isinstance(peer, tuple) else "a unix socket",
+                type(error).__name__,
             )
         if connection.begun:
             # Its bytes would count as those of the answer that broke off.
@@ -214,6 +217,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             server.max_accept = 1
         server.start()
         return server
+
+    def _take_what_connected(self, server: StreamServer) -> None:
+        """Accept the connections that clients have already; closing the listener resets them."""
+        try:
+            while not server.full() and (accepted := server.do_read()):
+                server.do_handle(*accepted)
+        except OSError as error:
+            # No more files, perhaps. What was begun is finished all the same.
+            self.log.warning("connections that waited are lost: %s", error.strerror)
 
     def _finish(self) -> None:
         """Answer what is under way, as long as that may take."""

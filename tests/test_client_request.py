@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.client_environ import environ_of, environ_of_server
 from gateway.client_request import ClientRequest
 from gateway.config_file import load_config
 from gateway.server import StandaloneGateway
 from tests.support.running_gateway import write_settings
 
 PEER = ("127.0.0.1", 4000)
+LISTENER = ("127.0.0.1", 80)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,25 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
     settings = load_config(file)
     return StandaloneGateway(lambda: settings).cfg
+
+
+#: What the gateway's environ has more, gunicorn's more, or each its own object of.
+_OWN = {
+    *("wsgi.errors", "wsgi.input", "wsgi.multithread", "wsgi.early_hints"),
+    *("gateway.within", "gateway.header_lines"),
+}
+
+
+def environ_of_gunicorn(request: Request, cfg: Config) -> dict[str, Any]:
+    """Return gunicorn's environ, with several cookies joined as RFC 9113 §8.2.3 wants it."""
+    request.proxy_protocol_info = {}
+    # It would send an interim answer.
+    expected, request._expected_100_continue = request._expected_100_continue, False
+    _, environ = wsgi.create(request, None, PEER, LISTENER, cfg)
+    request._expected_100_continue = expected
+    if cookies := [value for name, value in request.headers if name == "COOKIE"]:
+        environ["HTTP_COOKIE"] = "; ".join(cookies)
+    return dict(environ)
 
 
 def read(reader: type[Request], cfg: Config, *pieces: bytes) -> Any:
@@ -41,7 +63,15 @@ def read(reader: type[Request], cfg: Config, *pieces: bytes) -> Any:
         }
         known["close"] = request.should_close()
         known["expects"] = request._expected_100_continue
+        environ = (
+            environ_of(request, None, PEER, LISTENER, environ_of_server(cfg))  # type: ignore[arg-type]
+            if isinstance(request, ClientRequest)
+            else environ_of_gunicorn(request, cfg)
+        )
+        known["environ"] = {key: environ[key] for key in environ.keys() - _OWN}
+        has_body = getattr(request, "has_body", True)
         known["body"] = request.body.read()
+        assert has_body or not known["body"]
         known["trailers"] = getattr(request, "trailers", [])
     except Exception as error:  # noqa: BLE001 - which one it is, is compared
         # gunicorn ends a connection that sends nothing in another way.
@@ -58,7 +88,8 @@ def assert_read_alike(cfg: Config, *pieces: bytes) -> Any:
 
 
 def is_ordinary(cfg: Config, data: bytes) -> bool:
-    return not ClientRequest(cfg, IterUnreader([data]), PEER).has_body
+    # gunicorn's own parser counts the requests of a connection.
+    return not hasattr(ClientRequest(cfg, IterUnreader([data]), PEER), "req_number")
 
 
 CURL = b"GET /a/b?c=d%20e HTTP/1.1\r\nHost: api.example\r\nUser-Agent: curl\r\nAccept: */*\r\n\r\n"
@@ -91,6 +122,8 @@ def test_a_head_that_comes_in_pieces_is_the_same(cfg: Config, data: bytes) -> No
 
 def test_a_body_is_read_to_its_length_and_no_further(cfg: Config) -> None:
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+    assert is_ordinary(cfg, head + b"hello")
+    assert ClientRequest(cfg, IterUnreader([head]), PEER).has_body
     known = assert_read_alike(cfg, head + b"he", b"lloGET")
     assert (known["body"], known["rest"]) == (b"hello", b"GET")
 
@@ -159,6 +192,8 @@ def with_line(line: bytes) -> bytes:
         pytest.param(with_line(b"Connection: close"), id="a connection to close"),
         pytest.param(with_line(b"Connection: Keep-Alive"), id="a connection to keep"),
         pytest.param(with_line(b"X-Forwarded-Proto: https"), id="a scheme of the client's"),
+        pytest.param(with_line(b"X-A: b\r\nx-a: c\r\nCookie: d\r\ncookie: e"), id="repeated"),
+        pytest.param(CURL.replace(b"/a/b", b"/%c3%a9%00%2f%zz"), id="escapes"),
         pytest.param(with_line(b"Script-Name: /a"), id="a script name of the client's"),
     ],
 )

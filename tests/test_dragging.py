@@ -215,3 +215,24 @@ def test_a_worker_that_is_ended_in_the_middle_of_an_answer_adds_nothing_to_it(
 def test_the_highest_version_that_is_spoken_is_1_1(served: Served) -> None:
     with connected(served, b"GET /public/x HTTP/1.9\r\nHost: x\r\n\r\n") as client:
         assert client.recv(65_536).startswith(b"HTTP/1.1 ")
+
+
+def test_a_client_whose_requests_never_end_leaves_others_their_turn(served: Served) -> None:
+    """Its socket is always ready, in both directions, so nothing else would make it wait."""
+    requests = b"GET /private HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+
+    def take(client: socket.socket) -> None:
+        with suppress(OSError):
+            while client.recv(1_000_000):
+                pass
+
+    with connected(served, b"") as client, pushing(client, requests):
+        taking = threading.Thread(target=take, args=(client,), daemon=True)
+        taking.start()
+        slowest = 0.0
+        for _ in range(10):
+            started = time.monotonic()
+            assert served.get("/public/x").status == 200
+            slowest = max(slowest, time.monotonic() - started)
+        assert taking.is_alive()
+    assert slowest < 3.0

@@ -120,6 +120,21 @@ def test_who_connected_before_the_end_is_answered_though_nobody_had_accepted_it(
         assert served.process.wait(PATIENCE_SECONDS) == 0
 
 
+def test_a_worker_that_has_no_files_left_still_answers_what_it_began(
+    serve: Serve, in_background: ThreadPoolExecutor
+) -> None:
+    with serve(limits="-Sn 100; ulimit -Hn 100") as served:
+        answer = in_background.submit(served.get, "/public/delay/1500")
+        time.sleep(0.3)
+        others = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(120)]
+        time.sleep(0.3)
+        served.process.send_signal(signal.SIGTERM)
+        assert answer.result().status == 200
+        assert served.process.wait(PATIENCE_SECONDS) == 0
+        for other in others:
+            other.close()
+
+
 def test_kept_alive_connections_do_not_hold_up_the_end(serve: Serve) -> None:
     """They may wait for more than a minute otherwise."""
     with serve() as served:
