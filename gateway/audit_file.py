@@ -40,18 +40,15 @@ class AuditFile:
         self._cut_short = False
 
     def _opened(self) -> int:
-        now = monotonic()
         if self._descriptor is None:
             self._descriptor = self._open()
             weakref.finalize(self, os.close, self._descriptor)
-        elif now - self._looked_at > _LOOK_SECONDS and not self._is_at_path(self._descriptor):
+        elif not self._is_at_path(self._descriptor):
             # Under its number: another thread may be about to write to it.
             replacement = self._open()
             os.dup2(replacement, self._descriptor, inheritable=False)
             os.close(replacement)
-        else:
-            return self._descriptor
-        self._looked_at = now
+            self._cut_short = False
         return self._descriptor
 
     def _open(self) -> int:
@@ -60,7 +57,10 @@ class AuditFile:
         return os.open(self._path, flags, _MODE)
 
     def _is_at_path(self, descriptor: int) -> bool:
-        self._looked_at = monotonic()
+        now = monotonic()
+        if now - self._looked_at <= _LOOK_SECONDS:
+            return True
+        self._looked_at = now
         try:
             return os.path.samestat(self._path.stat(), os.fstat(descriptor))
         except FileNotFoundError:

@@ -19,6 +19,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
 from gateway.remembered import Remembered
+from gateway.unparsed import require_host
 
 #: RFC 9112 §3 and §5 with the origin-form only, one space, CRLF, and names that no two of
 #: can become the same WSGI key. What begins with "//" is left to whoever knows URLs.
@@ -28,7 +29,8 @@ _ORDINARY = re.compile(
 )
 #: A shorter head cannot hold a line that is longer than the server's settings allow.
 _ORDINARY_BYTES = 8190
-#: Fields that may stand there once at most, and those that ask for gunicorn.
+#: Fields that may stand there once at most (RFC 9112 §3.2, RFC 9110 §5.3 and §8.6), and those that
+#: ask for gunicorn.
 _ONCE = frozenset({"HOST", "CONTENT-LENGTH", "CONTENT-TYPE"})
 _EXTRAORDINARY = frozenset({"EXPECT", "TRANSFER-ENCODING"})
 _NOTABLE = _ONCE | _EXTRAORDINARY
@@ -77,6 +79,7 @@ class ClientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
         if not self._is_ordinary(cfg, unreader, data):
             unreader.unread(data)
             super().__init__(cfg, unreader, peer_addr)
+            require_host(self.version, self.headers)
 
     @property
     def expects_100_continue(self) -> bool:
@@ -116,8 +119,6 @@ class ClientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
 
 def _are_ordinary(notable: list[str]) -> bool:
     """Tell whether the fields that frame or route a request leave no question."""
-    if notable == ["HOST"]:
-        return True
     return (
         "HOST" in notable
         and len(notable) == len(set(notable))

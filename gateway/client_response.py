@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -14,18 +13,15 @@ from gunicorn.util import is_hoppish
 
 from gateway.client_request import ClientRequest
 from gateway.connection import Connection
+from gateway.forwarding import is_field_name, is_field_value
 from gateway.remembered import Remembered
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-#: RFC 9110 §5.5, as bytes in Latin-1.
-_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class _Kinds(Remembered[str]):
     """From a name to its lower case; "" if it ends here: hop-by-hop, or the server writes it."""
 
     def work_out(self, name: str) -> str:
-        if _TOKEN.fullmatch(name) is None:
+        if not is_field_name(name):
             raise InvalidResponseHeaderName(repr(name))
         return "" if is_hoppish(name) else name.lower()
 
@@ -63,7 +59,7 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         """
         for name, value in headers:
             kind = _KINDS[name]
-            if _VALUE.fullmatch(value) is None:
+            if not is_field_value(value):
                 raise InvalidResponseHeader(repr(name))
             if not kind:
                 continue

@@ -6,7 +6,9 @@
 - A connection that waits is in nobody's way: while all of them are taken, those that wait for
   a request end soon, and every answer ends its connection, so that all clients have a turn.
 - A client that takes nothing of its answer is given up.
-- Requests are read, and answers written, at a fraction of the cost.
+- A client that asks without end has its turn, and no more than that.
+- Requests are read, and answers written, by the modules ``client_*``: what gunicorn has for that
+  took more than half of the server's time (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from gateway.client_environ import environ_of, environ_of_server
 from gateway.client_request import ClientRequest
 from gateway.client_response import ClientResponse
 from gateway.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
-from gateway.unparsed import require_host, status_of
+from gateway.unparsed import status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
 #: which most load balancers keep theirs, so that they close first and no request is crossed.
@@ -160,7 +162,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         Raises OSError where it breaks off. An exception before the head of the answer is out
         is answered by the caller.
         """
-        require_host(request.version, request.headers)
         environ = environ_of(request, connection.sock, peer, listener, self._environ)
         connection.uninvited = request.expects_100_continue
         if connection.uninvited:

@@ -17,6 +17,7 @@ from gateway.client_environ import environ_of, environ_of_server
 from gateway.client_request import ClientRequest
 from gateway.config_file import load_config
 from gateway.server import StandaloneGateway
+from gateway.unparsed import require_host
 from tests.support.running_gateway import write_settings
 
 PEER = ("127.0.0.1", 4000)
@@ -57,6 +58,8 @@ def read(reader: type[Request], cfg: Config, *pieces: bytes) -> Any:
     unreader = IterUnreader([*pieces])
     try:
         request = reader(cfg, unreader, PEER)
+        # gunicorn has no such rule; ours is the same for both.
+        require_host(request.version, request.headers)
         known = {
             name: getattr(request, name)
             for name in ("method", "uri", "path", "query", "version", "scheme", "headers")
