@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.circuit import Circuit
 from gateway.config import Store, Tokens
+from gateway.redis_connection import Punctual
 from gateway.redis_link import RedisLink
-from gateway.redis_node import _Punctual
 from gateway.token_store import CodeBinding, Grant, Issued, RefreshCandidate, TokenStore
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
 from tests.faults.topologies import Server, cluster, one_node, sentinel
@@ -193,7 +193,7 @@ def _limits(stand: Stand, node: Server) -> None:
     def unlimited() -> None:
         # The very same way, without a look at a clock or at the circuit.
         with (
-            patch.multiple(_Punctual, set_time_left=_nothing),
+            patch.multiple(Punctual, set_time_left=_nothing),
             patch.multiple(Circuit, admit=_nothing, succeeded=_nothing),
         ):
             for _ in range(GRANTS):

@@ -7,11 +7,15 @@ repetition is answered once more (see ``lua/redeem_code.lua``, ``lua/rotate_refr
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from functools import partial
 from time import monotonic
 
 from gateway.redis_link import RedisLink, StoreUnavailable
+
+logger = logging.getLogger("gateway.store")
 
 # How often the store is told again (s), and how long: past the longest life of a code nothing
 # that was lost can be had a second time, save a refresh token's successor by who knows both.
@@ -25,32 +29,40 @@ class Deliveries:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    def note(self, grant_key: str, what: str) -> None:
-        """Tell the store that the answer to ``what`` is here; later, if it is silent now.
+    def note(self, grant_key: str, what: str, made_at: int) -> None:
+        """Tell the store that the answer to ``what`` is here, and wait for no answer to that.
 
-        ``what`` is the id of the request that redeemed a code, or a refresh token's digest.
+        ``what`` is the id of the request that redeemed a code, or a refresh token's digest;
+        ``made_at`` is when the store made its answer (ms since the epoch, by the store's clock).
+
+        Where the store can be reached, the note is on its way when this returns, whatever
+        becomes of this process. If it gets lost, it is sent until it arrives. The client gets
+        its tokens in any case: it may be the only one that was told of them.
         """
-        since = monotonic()
+        keys = [grant_key]
+        arguments: list[str | int] = [what, made_at]
+        insist = partial(self._start_insisting, keys, arguments)
         try:
-            self._tell(grant_key, what, since)
+            self._link.post("note_delivery", keys, arguments, lost=insist)
         except StoreUnavailable:
-            # The client gets its tokens all the same: it may be the only one that was told of
-            # them. These threads are few, since each had its answer from the store just now.
-            threading.Thread(
-                target=self._insist, args=(grant_key, what, since), daemon=True
-            ).start()
+            insist()
 
-    def _insist(self, grant_key: str, what: str, since: float) -> None:
-        while monotonic() - since < _PATIENCE:
-            time.sleep(_PAUSE)
+    def _start_insisting(self, keys: list[str], arguments: list[str | int]) -> None:
+        # These threads are few, since each had its answer from the store just now.
+        try:
+            threading.Thread(target=self._insist, args=(keys, arguments), daemon=True).start()
+        except RuntimeError:
+            # Whoever comes by here may be about to answer somebody else.
+            logger.error("no thread for a note of delivery that got lost")  # noqa: TRY400
+
+    def _insist(self, keys: list[str], arguments: list[str | int]) -> None:
+        until = monotonic() + _PATIENCE
+        while monotonic() < until and not self._link.is_closed:
             # Each attempt is a request of its own, wherever the context came from.
             self._link.begin_request()
             try:
-                self._tell(grant_key, what, since)
+                self._link.run("note_delivery", keys, arguments)
             except StoreUnavailable:
-                continue
-            return
-
-    def _tell(self, grant_key: str, what: str, since: float) -> None:
-        ago = int(1000 * (monotonic() - since))
-        self._link.run("note_delivery", [grant_key], [what, ago])
+                time.sleep(_PAUSE)
+            else:
+                return

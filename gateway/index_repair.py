@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
+from gateway.redis_connection import Command
 from gateway.redis_link import RedisLink
-from gateway.redis_node import Command
 from gateway.token_store import Grant, TokenStore, grant_from_json
 
 _BATCH = 200

@@ -28,7 +28,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.redis_client import Topology
-from gateway.redis_node import Command, RedisNode
+from gateway.redis_connection import Command
+from gateway.redis_node import RedisNode
 
 _TRIES = 2
 

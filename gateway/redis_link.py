@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -30,8 +30,9 @@ from gateway.circuit import CircuitOpen
 from gateway.config import Store
 from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
 from gateway.redis_client import Topology, connect
+from gateway.redis_connection import Command
 from gateway.redis_errand import Errand, is_silence, must_move
-from gateway.redis_node import Command, RedisNode
+from gateway.redis_node import RedisNode
 
 logger = logging.getLogger("gateway.store")
 
@@ -64,6 +65,7 @@ class RedisLink:
 
     def __init__(self, settings: Store) -> None:
         self._settings = settings
+        self.is_closed = False
         self._topology: Topology | None = None
         self._owner_pid = 0
         self._opening = threading.Lock()
@@ -79,7 +81,11 @@ class RedisLink:
             self._embedded.ensure_running()
 
     def close(self) -> None:
-        """Give up the connections, and this process's share of an embedded store."""
+        """Give up the connections, and this process's share of an embedded store.
+
+        Whoever asks later connects anew; what works in the background looks at ``is_closed``.
+        """
+        self.is_closed = True
         if self._topology is not None:
             self._topology.close()
             self._topology = None
@@ -154,6 +160,30 @@ class RedisLink:
             replicated=replicated,
             in_full=("EVAL", lua.text, *tail),
         )
+
+    def post(
+        self,
+        name: str,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        lost: Callable[[], None],
+    ) -> None:
+        """Send the script ``name`` once, and wait for nothing. Raises StoreUnavailable.
+
+        ``lost`` is called, by any thread, if it turns out later that there was no good answer;
+        unless this was closed before.
+        """
+
+        def told(answer: object) -> None:
+            if isinstance(answer, Exception) and not self.is_closed:
+                lost()
+
+        # In full: nobody waits who could send the text if the server does not know the name.
+        command = ("EVAL", script(name).text, len(keys), *keys, *arguments)
+        with self._bounded() as (topology, ends):
+            node = topology.node_of(keys[0], ends)
+            node.circuit.admit()
+            node.post(command, min(ends, monotonic() + self._settings.timeout), told)
 
     def nodes(self) -> list[RedisNode]:
         """Return every primary, for :meth:`command_at`. Raises StoreUnavailable."""

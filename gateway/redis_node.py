@@ -1,131 +1,30 @@
-"""One Redis server: connections to it, and a time at which every exchange with it has ended.
-
-A time limit of redis-py holds for each read from a socket, so an answer that trickles in may
-take for ever; and it holds for each of the steps, so their sum is longer. Here an exchange is
-given the time when it ends, and everything in it (waiting for a connection, connecting, TLS,
-authentication, sending, receiving) has what is left until then.
+"""One Redis server: at most so many connections to it, and who waits for one.
 
 A command is sent once; whether to send it again is known in :mod:`gateway.redis_link`.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
-from redis.connection import (
-    Connection,
-    DefaultParser,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MaxConnectionsError, ResponseError
+from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.circuit import Circuit
-
-Command = Sequence[str | int]
-
-# What close() does with data that was not sent: forget it, and tell the server (RST).
-_FORGET = struct.pack("ii", 1, 0)
+from gateway.redis_connection import Command, connection_maker
 
 _ASKING: Command = ("ASKING",)
 
-_Parser: Any = DefaultParser
-
-
-class _PunctualParser(_Parser):  # type: ignore[misc]  # redis-py chooses its base at run time
-    """A parser that gives up when its connection's time is over, however often data comes."""
-
-    def on_connect(self, connection: Any) -> None:
-        super().on_connect(connection)
-        self._connection = connection
-
-    def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        self._connection.set_time_left()
-        return super().read_from_socket(*arguments, **options)
-
-
-class _Punctual:
-    """What a connection of redis-py becomes with a time at which all of it has ended."""
-
-    ends = 0.0
-    _sock: Any
-
-    def seconds_left(self) -> float:
-        left = self.ends - monotonic()
-        if left <= 0:
-            raise RedisTimeoutError("the time is over")
-        return left
-
-    def set_time_left(self) -> None:
-        self._sock.settimeout(self.seconds_left())
-
-    def open(self) -> None:
-        this: Any = self
-        # The handshake of TLS has the second one.
-        this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
-        this.connect()
-
-    def send(self, packed: Sequence[bytes]) -> None:
-        """Send commands, as redis-py does, but in one piece and seldom in more than one step."""
-        data = b"".join(packed)
-        self.set_time_left()
-        try:
-            count = self._sock.send(data)
-            if count < len(data):
-                self._sock.sendall(memoryview(data)[count:])
-        except TimeoutError:
-            raise RedisTimeoutError("the time is over") from None
-        except OSError as error:
-            raise RedisConnectionError(f"sending failed: {error.strerror}") from error
-
-    def abandon(self) -> None:
-        """Close the connection so that nothing of what was sent arrives later."""
-        this: Any = self
-        if self._sock is not None:
-            with suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
-        this.disconnect()
-
-
-class _TcpConnection(_Punctual, Connection):
-    pass
-
-
-class _TlsConnection(_Punctual, SSLConnection):
-    pass
-
-
-class _UnixConnection(_Punctual, UnixDomainSocketConnection):
-    pass
-
-
-def _connection_maker(address: Mapping[str, Any], options: Mapping[str, Any]) -> Callable[[], Any]:
-    """Return how to make connections to ``address``: ``host`` and ``port``, or ``path``."""
-    connection_class: Any = _TcpConnection
-    if "path" in address:
-        connection_class = _UnixConnection
-    elif options.get("tls"):
-        connection_class = _TlsConnection
-    settings = {
-        **{name: value for name, value in options.items() if name != "tls"},
-        **address,
-        "parser_class": _PunctualParser,
-        "decode_responses": True,
-        # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
-        # the library, which would be two more round trips.
-        "protocol": 2,
-        "driver_info": None,
-    }
-    return lambda: connection_class(**settings)
+# For how long at most the answer to a posted command is left unread (s), if the connection is
+# not used for anything else before.
+_UNREAD_SECONDS = 0.05
 
 
 class RedisNode:
@@ -146,13 +45,15 @@ class RedisNode:
         self.host: str = address.get("host", "")
         self.name = str(address.get("path", "")) or f"{self.host}:{address.get('port')}"
         self.circuit = Circuit(timeout)
-        self._make = _connection_maker(address, options)
+        self._make = connection_maker(address, options)
         self._timeout = timeout
         self._closed = False
         # A place for every connection; the ones used last come last, None is yet to be made.
         # Each step on it is one by itself, so that only who finds none free meets the lock.
         self._free: deque[Any] = deque([None] * connections)
         self._waiting: deque[_Waiting] = deque()
+        self._posts = 0
+        self._is_reading = False
         # By its module, since gevent may replace it after this one was imported.
         self._handing_out = threading.Lock()
 
@@ -165,16 +66,35 @@ class RedisNode:
         MaxConnectionsError says that all connections were in use for too long.
         """
         sent = [each for command in commands for each in (_ASKING, command)] if asking else commands
+        with self._connection(ends) as connection:
+            connection.send(connection.pack_commands(sent))
+            answers: list[Any] = connection.answers(len(sent))
+        return answers[1::2] if asking else answers
+
+    def post(self, command: Command, ends: float, told: Callable[[Any], None]) -> None:
+        """Send a command and wait for nothing; raises as :meth:`send` does.
+
+        ``told`` is called once, by any thread, with the answer or the error that came in its
+        place. The answer is read with that of whatever is sent next on the same connection, or
+        a moment later.
+        """
+        with self._connection(ends) as connection:
+            connection.send(connection.pack_commands([command]))
+            connection.owed.append(told)
+        self._read_soon()
+
+    @contextmanager
+    def _connection(self, ends: float, taken: Any = None) -> Iterator[Any]:
+        """Give a connection that is open; close it if what is done with it fails."""
         began = monotonic()
-        connection = self._take(ends)
+        connection = taken or self._take(ends)
         had_to_wait = monotonic() - began > self._timeout / 2
         whole = False
         try:
             connection.ends = ends
             if not connection.is_connected:
                 connection.open()
-            connection.send(connection.pack_commands(sent))
-            answers = [_answer(connection) for _ in sent]
+            yield connection
             whole = True
         except (RedisConnectionError, RedisTimeoutError) as error:
             if had_to_wait and isinstance(error, RedisTimeoutError):
@@ -185,24 +105,66 @@ class RedisNode:
             raise
         finally:
             self._give_back(connection, whole=whole)
-        return answers[1::2] if asking else answers
+
+    def _read_soon(self) -> None:
+        with self._handing_out:
+            self._posts += 1
+            if self._is_reading:
+                return
+            self._is_reading = True
+        try:
+            threading.Thread(target=self._keep_reading, daemon=True).start()
+        except RuntimeError:
+            # No thread is to be had: then whoever uses the connection next reads the answer.
+            self._is_reading = False
+
+    def _keep_reading(self) -> None:
+        while True:
+            posts = self._posts
+            time.sleep(_UNREAD_SECONDS)
+            self._read_owed()
+            with self._handing_out:
+                # What was posted meanwhile may not have been there to be read.
+                if self._posts == posts:
+                    self._is_reading = False
+                    return
+
+    def _read_owed(self) -> None:
+        """Read the answers to posted commands on connections that nobody is using."""
+        # Once around: each connection is taken from the front, and given back at the end.
+        for _ in range(len(self._free)):
+            try:
+                connection = self._free.popleft()
+            except IndexError:
+                return
+            if connection is None or not connection.owed:
+                self._put(connection)
+                continue
+            with suppress(RedisError), self._connection(monotonic() + self._timeout, connection):
+                connection.answers(0)
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody is using."""
+        """Close the connections that nobody is using, as the server seems to be in trouble."""
+        self._end_idle(reset=True)
+
+    def _end_idle(self, *, reset: bool) -> None:
         kept = 0
         with suppress(IndexError):
             while True:
                 connection = self._free.pop()
                 if connection is not None:
-                    connection.abandon()
+                    connection.end(reset=reset)
                 kept += 1
         for _ in range(kept):
             self._put(None)
 
     def close(self) -> None:
-        """Close every connection, those in use as soon as they are free."""
+        """Close every connection, those in use as soon as they are free.
+
+        What was posted arrives if it can; it is told as lost where that is not known yet.
+        """
         self._closed = True
-        self.drop_idle()
+        self._end_idle(reset=False)
 
     def _take(self, ends: float) -> Any:
         connection = self._free_one(max(0.0, min(self._timeout, ends - monotonic())))
@@ -247,7 +209,7 @@ class RedisNode:
         if whole and not self._closed:
             self._put(connection)
         else:
-            connection.abandon()
+            connection.end(reset=True)
             self._put(None)
 
     def _put(self, connection: Any) -> None:
@@ -273,10 +235,3 @@ class _Waiting:
     def __init__(self) -> None:
         self.connection: Any = None
         self.served = threading.Event()
-
-
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error

@@ -183,9 +183,10 @@ class TokenStore:
         status, stored, *issued = self._settled("redeem_code", keys, arguments)
         if status != "ok":
             return Refusal(status)
-        self._deliveries.note(keys[0], request_id)
+        remaining_ms, made_at = issued
+        self._deliveries.note(keys[0], request_id, made_at)
         grant = grant_from_json(code.grant_id, stored)
-        return Issued(grant, _seconds(issued[0]), grant.scope)
+        return Issued(grant, _seconds(remaining_ms), grant.scope)
 
     def rotate_refresh(
         self,
@@ -222,8 +223,8 @@ class TokenStore:
         )
         if status != "ok":
             return Refusal(status)
-        self._deliveries.note(self.grant_key(presented.grant_id), presented.digest)
-        remaining_ms, given_scope, candidate = issued
+        remaining_ms, made_at, given_scope, candidate = issued
+        self._deliveries.note(self.grant_key(presented.grant_id), presented.digest, made_at)
         grant = grant_from_json(presented.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
 

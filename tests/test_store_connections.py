@@ -1,4 +1,4 @@
-"""The connections to a store: a bound, a bounded wait, and a queue in which nobody is overtaken."""
+"""The connections to a store: a bound, a fair queue for them, and answers that come later."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import MaxConnectionsError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError, ResponseError
 
 from gateway.redis_node import RedisNode
 from tests.support.serving import until
@@ -101,3 +103,84 @@ def test_many_at_once_leave_every_connection_where_it_was(
         assert not node._waiting
     finally:
         node.close()
+
+
+@pytest.fixture
+def told() -> SimpleQueue[Any]:
+    """Where the answers to posted commands arrive."""
+    return SimpleQueue()
+
+
+def test_the_answer_to_a_posted_command_is_told_without_anybody_asking(
+    node: RedisNode, told: SimpleQueue[Any]
+) -> None:
+    for number in range(3):
+        node.post(("ECHO", number), monotonic() + 5, told.put)
+        assert told.get(timeout=5) == str(number)
+
+
+def test_the_answers_to_posted_commands_are_nobody_elses(
+    node: RedisNode, told: SimpleQueue[Any]
+) -> None:
+    """They come first on a connection that owes them, and go to whom they are owed."""
+    for number in range(50):
+        node.post(("ECHO", f"posted {number}"), monotonic() + 5, told.put)
+        node.post(("GET",), monotonic() + 5, told.put)
+        assert node.send([("ECHO", "a"), ("ECHO", number)], monotonic() + 5) == ["a", str(number)]
+        assert told.get_nowait() == f"posted {number}"
+        assert isinstance(told.get_nowait(), ResponseError)
+
+
+def test_many_who_post_and_ask_at_once_get_each_their_own(
+    redis: Redis, threads: ThreadPoolExecutor
+) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    node = RedisNode({"path": path}, {}, connections=3, timeout=5.0)
+    told: SimpleQueue[Any] = SimpleQueue()
+
+    def work(worker: int) -> list[list[Any]]:
+        answers = []
+        for number in range(60):
+            posted = f"{worker} {number}"
+            node.post(("ECHO", posted), monotonic() + 10, partial(_put_both, told, posted))
+            answers.append(node.send([("ECHO", worker)], monotonic() + 10))
+        return answers
+
+    try:
+        for worker, answers in enumerate(threads.map(work, range(8))):
+            assert answers == [[str(worker)]] * 60
+        for _ in range(8 * 60):
+            posted, answer = told.get(timeout=5)
+            assert answer == posted
+        until(lambda: not node._is_reading)
+        assert len(node._free) == 3
+        assert told.empty()
+    finally:
+        node.close()
+
+
+def _put_both(told: SimpleQueue[Any], posted: str, answer: Any) -> None:
+    told.put((posted, answer))
+
+
+def test_what_was_posted_on_a_connection_that_breaks_is_told_as_lost(
+    node: RedisNode, redis: Redis, told: SimpleQueue[Any]
+) -> None:
+    node.post(("BLPOP", "nobody pushes", 5), monotonic() + 5, told.put)
+    until(lambda: redis.info("clients")["blocked_clients"] == 1)
+    redis.client_kill_filter(_type="normal", skipme=True)
+    assert isinstance(told.get(timeout=5), RedisConnectionError)
+    assert node.send([("PING",)], monotonic() + 5) == ["PONG"]
+    assert told.empty()
+
+
+def test_what_was_posted_arrives_also_where_the_connection_is_closed_at_once(
+    redis: Redis, told: SimpleQueue[Any]
+) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    for number in range(20):
+        node = RedisNode({"path": path}, {}, connections=1, timeout=5.0)
+        node.post(("RPUSH", "posted", number), monotonic() + 5, told.put)
+        node.close()
+        assert isinstance(told.get(timeout=5), RedisConnectionError)
+    until(lambda: redis.llen("posted") == 20)

@@ -7,7 +7,7 @@
 --       9 refresh token (digest), '' for none   10 its successor (digest)
 --      11 how long a gateway that had an answer may need to say so, once the store is back (ms)
 --      12 lifetime of the code (ms)
--- Returns {'ok', grant (JSON), access token's remaining ms}, or {why not, grant (JSON)}.
+-- Returns {'ok', grant (JSON), access token's remaining ms, when (ms)}, or {why not, grant (JSON)}.
 -- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
 -- Safe to repeat: the request that redeemed the code gets the same answer again. If that answer
 -- never arrived (see note_delivery), nobody has the tokens, and the client's next request gets
@@ -26,7 +26,7 @@ if grant.challenge ~= ARGV[4] then return {'code_verifier', stored} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if grant.redeemed == ARGV[5] then
-  return {'ok', stored, redis.call('PTTL', KEYS[2])}
+  return {'ok', stored, redis.call('PTTL', KEYS[2]), now}
 elseif grant.redeemed then
   local undelivered = grant.undelivered
   local is_over = now > (grant.since + 1) * 1000 + tonumber(ARGV[12])
@@ -60,4 +60,4 @@ stored = cjson.encode(grant)
 redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
 -- What was revoked meanwhile stays so: a store that was set back, or whose answer was lost.
 redis.call('SET', KEYS[2], ends_at .. ' ' .. grant.scope, 'PX', access_ms, 'NX')
-return {'ok', stored, math.min(access_ms, redis.call('PTTL', KEYS[2]))}
+return {'ok', stored, math.min(access_ms, redis.call('PTTL', KEYS[2])), now}

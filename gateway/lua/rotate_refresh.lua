@@ -5,13 +5,13 @@
 --       4 access token lifetime (ms)   5 idle lifetime (ms)   6 grace (ms)
 --       7 how long a gateway that had an answer may need to say so, once the store is back (ms)
 --       then under each key, newest first: successor (digest), the successor's own (digest)
--- Returns {'ok', grant (JSON), access token's remaining ms, scope, which key (1 is the newest)},
--- or {why not, grant (JSON)}.
+-- Returns {'ok', grant (JSON), access token's remaining ms, when (ms), scope, which key (1 is the
+-- newest)}, or {why not, grant (JSON)}.
 -- The caller has proved that the token is genuine. So one that is neither current nor within
 -- its grace was used before, and its reuse ends the grant.
 -- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
 -- same access token, which lives no longer for it and stays revoked if it was. The grace time
--- begins when the answer has arrived (see note_delivery), however long the store was silent.
+-- begins with the answer that arrived (see note_delivery), however long the store was silent.
 -- 'pending' after it, from the first that asks until whoever had the answer would have said so.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return {'unknown', ''} end
@@ -96,4 +96,4 @@ if access_ms > 0 then
   redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
 end
 local remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[1 + key])))
-return {'ok', stored, remaining_ms, scope, key}
+return {'ok', stored, remaining_ms, now, scope, key}

@@ -2,7 +2,7 @@
 
 Faults are switched on and off while connections live: they hold for the connections that
 are open and for those to come. Nothing here understands Redis; :meth:`Proxy.drop_replies`
-is told by which bytes to know a request.
+and the others like it are told by which bytes to know a request.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _CHUNK = 65_536
+_HELD_SECONDS = 20.0
 
 
 @dataclass
@@ -63,10 +64,14 @@ class Proxy:
         self.faults = Faults()
         #: How often a fault met a request or a reply.
         self.injected = 0
+        #: How many replies were passed on, where each comes in one piece.
+        self.replies = 0
         self._drop_left = 0
-        self._drop_matching = b""
+        self._drop_matching: tuple[bytes, ...] = ()
         self._lose_left = 0
-        self._lose_matching = b""
+        self._lose_matching: tuple[bytes, ...] = ()
+        self._held: tuple[bytes, ...] = ()
+        self._released = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._listener = self._listen(0)
@@ -82,17 +87,24 @@ class Proxy:
         """Let everything through again."""
         self.faults = Faults()
         self._drop_left = self._lose_left = 0
+        self._held = ()
+        self._released.set()
         self.accept()
 
-    def drop_replies(self, matching: bytes, times: int = 1) -> None:
-        """Let the next requests that contain ``matching`` be executed, and lose the replies."""
+    def drop_replies(self, *matching: bytes, times: int = 1) -> None:
+        """Let the next requests with one of ``matching`` be executed, and lose the replies."""
         self._drop_matching = matching
         self._drop_left = times
 
-    def lose_requests(self, matching: bytes, times: int = 1) -> None:
-        """Reset the connection of the next requests that contain ``matching``, unexecuted."""
+    def lose_requests(self, *matching: bytes, times: int = 1) -> None:
+        """Reset the connection of the next requests with one of ``matching``, unexecuted."""
         self._lose_matching = matching
         self._lose_left = times
+
+    def hold_requests(self, *matching: bytes) -> None:
+        """Keep back requests with one of ``matching``, and what follows, until :meth:`heal`."""
+        self._released.clear()
+        self._held = matching
 
     def cut(self) -> None:
         """Reset every open connection once."""
@@ -176,15 +188,18 @@ class Proxy:
                 self.injected += 1
                 continue
             with self._lock:
-                lost = self._lose_left > 0 and self._lose_matching in data
+                lost = self._lose_left > 0 and _has_one_of(data, self._lose_matching)
                 self._lose_left -= lost
-                if self._drop_left > 0 and self._drop_matching in data:
+                if self._drop_left > 0 and _has_one_of(data, self._drop_matching):
                     self._drop_left -= 1
                     connection.doomed = True
             if lost:
                 self.injected += 1
                 connection.close(reset=True)
                 break
+            if _has_one_of(data, self._held):
+                self.injected += 1
+                self._released.wait(_HELD_SECONDS)
             with suppress(OSError):
                 connection.server.sendall(data)
         self._over(connection)
@@ -207,6 +222,7 @@ class Proxy:
                         connection.client.sendall(data[: max(0, room)])
                     break
             connection.replied += len(data)
+            self.replies += 1
             with suppress(OSError):
                 for piece in self._pieces(connection, data):
                     connection.client.sendall(piece)
@@ -229,6 +245,10 @@ class Proxy:
         connection.close()
         with self._lock:
             self._connections.discard(connection)
+
+
+def _has_one_of(data: bytes, matching: tuple[bytes, ...]) -> bool:
+    return any(each in data for each in matching)
 
 
 def _received(source: socket.socket) -> bytes:

@@ -85,14 +85,16 @@ def site(
     tokens: str = "",
     *,
     store: str = "",
+    timeout: float = STORE_TIMEOUT,
     workers: int = 1,
 ) -> Iterator[Site]:
     """Run a gateway on the store at ``url`` until the block ends.
 
-    ``tokens`` and ``store`` are lines for these tables of its configuration.
+    ``tokens`` and ``store`` are lines for these tables of its configuration; ``timeout`` is
+    ``store.timeout``.
     """
     replace = (
-        ("timeout = 5.0", f"timeout = {STORE_TIMEOUT}\n{store}"),
+        ("timeout = 5.0", f"timeout = {timeout}\n{store}"),
         ("workers = 1", f"workers = {workers}"),
     )
     with running_gateway(mode, folder, store=url, tokens=tokens, replace=replace) as gateway:

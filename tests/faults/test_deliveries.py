@@ -1,21 +1,32 @@
-"""What was answered is known to the store, also where the note of it gets lost."""
+"""What was answered is known to the store: nobody waits for that, and nothing prevents it."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import requests
 
-from gateway.redis_link import script
+from gateway.clients import Clients
+from gateway.config import Client as RegisteredClient
+from gateway.config import Store
+from gateway.redis_link import RedisLink
+from tests.faults.calls import calls_of
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server
+from tests.support.oauth_client import Client
+from tests.support.processes import ROOT, python_module
 
-_NOTE = script("note_delivery").sha1.encode()
-_REDEEM = script("redeem_code").sha1.encode()
+_NOTE = calls_of("note_delivery")
+_REDEEM = calls_of("redeem_code")
+_PATIENCE = 5.0
+_KEPT_URI = "https://kept.example/cb"
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +42,92 @@ def _is_noted(node: Server, token: str) -> bool:
     return "undelivered" not in str(node.redis.get(f"gateway:{{{grant_id}}}"))
 
 
+@pytest.fixture(scope="module")
+def patient_site(folder: Path, way: Proxy) -> Iterator[Site]:
+    """A gateway that waits long for an answer, where it waits for one."""
+    url = f"redis://127.0.0.1:{way.port}"
+    with site("standalone", folder / "patient", url, timeout=_PATIENCE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kept_in_the_store(node: Server, patient_site: Site) -> Client:
+    """A client that is asked of the store every time."""
+    link = RedisLink(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
+    Clients((), link, "gateway").add(
+        RegisteredClient("kept", "Kept", (_KEPT_URI,), ("project",), pkce="optional")
+    )
+    link.close()
+    return Client(patient_site.gateway.url, "kept", redirect_uri=_KEPT_URI)
+
+
+def _code(site: Site, client: Client) -> str:
+    return site.browser.code(client_id=client.client_id, redirect_uri=client.redirect_uri)
+
+
+def waits(way: Proxy, site: Site, access: str, request: Callable[[], requests.Response]) -> int:
+    """Return for how many answers of the store a request waits.
+
+    ``access`` is a token of before.
+    """
+    # The one connection that is in use brings what was on its way before this answer.
+    assert site.works(access)
+    before = way.replies
+    way.hold_requests(*_NOTE)
+    try:
+        answer = timed(request)
+        # The note's is not among them: it does not come before heal().
+        assert answer.status == 200
+        assert answer.seconds < _PATIENCE
+        return way.replies - before
+    finally:
+        way.heal()
+
+
+def test_a_refresh_waits_twice_for_the_store_at_most(
+    way: Proxy, patient_site: Site, kept_in_the_store: Client
+) -> None:
+    """To read the client, if it is kept there, and to exchange the token."""
+    site = patient_site
+    for client, asked in ((site.client, 0), (kept_in_the_store, 1)):
+        first = tokens_of(client.redeem(_code(site, client)))
+        second = tokens_of(client.refresh(first.refresh))
+        for token in (second.refresh, first.refresh):
+            refresh = partial(client.refresh, token)
+            assert waits(way, site, second.access, refresh) == asked + 1
+
+
+def test_a_code_exchange_waits_twice_for_the_store_at_most(
+    way: Proxy, patient_site: Site, kept_in_the_store: Client
+) -> None:
+    site = patient_site
+    for client, asked in ((site.client, 0), (kept_in_the_store, 1)):
+        access = tokens_of(client.redeem(_code(site, client))).access
+        redeem = partial(client.redeem, _code(site, client))
+        assert waits(way, site, access, redeem) == asked + 1
+
+
+def test_a_note_arrives_where_its_gateway_ends_at_once(node: Server, folder: Path) -> None:
+    """Nothing of it waits for its turn in the memory of a process that may be killed."""
+    for _ in range(5):
+        ended = subprocess.run(
+            python_module("tests.faults.short_life", f"redis://127.0.0.1:{node.port}"),
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            timeout=20,
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGKILL
+        seconds_until(partial(_is_noted, node, ended.stdout.decode().strip()))
+
+
 def test_a_note_that_got_lost_is_sent_until_it_arrives(
     node: Server, way: Proxy, standalone_site: Site
 ) -> None:
     """The client has its tokens; from then on its code is spent, as every other one."""
     site = standalone_site
     code = site.code()
-    way.lose_requests(_NOTE, times=1000)
+    way.lose_requests(*_NOTE, times=1000)
     try:
         tokens = tokens_of(site.client.redeem(code))
         assert not _is_noted(node, tokens.access)
@@ -55,7 +145,7 @@ def test_a_replay_that_comes_before_the_note_waits_for_it(
     """The store is back, and the gateway that gave the tokens has not said so yet."""
     site = standalone_site
     code = site.code()
-    way.lose_requests(_NOTE, times=1000)
+    way.lose_requests(*_NOTE, times=1000)
     try:
         tokens = tokens_of(site.client.redeem(code))
     finally:
@@ -70,7 +160,7 @@ def test_the_grace_time_runs_from_the_answer_also_where_the_note_came_later(
 ) -> None:
     site = standalone_site
     tokens = site.tokens()
-    way.lose_requests(_NOTE, times=1000)
+    way.lose_requests(*_NOTE, times=1000)
     try:
         refreshed = tokens_of(site.client.refresh(tokens.refresh))
         answered = time.monotonic()
@@ -90,7 +180,7 @@ def test_a_code_whose_answer_was_lost_does_not_outlive_itself(way: Proxy, brief_
     """The grant remembers its code for as long as it has tokens; that must not make it one."""
     site = brief_site
     code = site.code()
-    way.drop_replies(_REDEEM, times=2)
+    way.drop_replies(*_REDEEM, times=2)
     assert timed(partial(site.client.redeem, code)).is_unavailable
     for _ in range(3):
         time.sleep(0.8)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.redis_link import script
+from tests.faults.calls import calls_of
 from tests.faults.proxy import Faults, Proxy, proxied
 from tests.faults.site import LIMIT, Site, at_once, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
@@ -106,13 +106,13 @@ def test_one_lost_reply_is_asked_for_again_unseen(way: Proxy, standalone_site: S
     tokens = site.tokens()
     way.drop_replies(b"MGET")
     assert site.works(tokens.access)
-    way.drop_replies(script("redeem_code").sha1.encode())
+    way.drop_replies(*calls_of("redeem_code"))
     code = site.code()
     redeemed = tokens_of(site.client.redeem(code))
-    way.drop_replies(script("rotate_refresh").sha1.encode())
+    way.drop_replies(*calls_of("rotate_refresh"))
     refreshed = tokens_of(site.client.refresh(redeemed.refresh))
     assert site.works(refreshed.access)
-    way.drop_replies(script("revoke_token").sha1.encode())
+    way.drop_replies(*calls_of("revoke_token"))
     assert site.client.revoke(refreshed.refresh).status_code == 200
     assert site.use(refreshed.access).status_code == 401
     assert way.injected >= 4
@@ -124,7 +124,7 @@ def test_a_code_whose_answer_was_lost_gives_its_tokens_to_the_next_request_and_o
     """The code was redeemed, but nobody was told: the client's next attempt is no replay."""
     site = standalone_site
     code = site.code()
-    way.drop_replies(script("redeem_code").sha1.encode(), times=2)
+    way.drop_replies(*calls_of("redeem_code"), times=2)
     assert timed(partial(site.client.redeem, code)).is_unavailable
     tokens = tokens_of(insisting(partial(site.client.redeem, code)))
     assert site.works(tokens.access)
@@ -139,7 +139,7 @@ def test_a_code_in_doubt_is_redeemed_once_by_fifty_at_once(
     """Retries that come all together: one has the tokens, none of the others has any."""
     site = standalone_site
     code = site.code()
-    way.drop_replies(script("redeem_code").sha1.encode(), times=2)
+    way.drop_replies(*calls_of("redeem_code"), times=2)
     assert timed(partial(site.client.redeem, code)).is_unavailable
     statuses: list[int] = []
     while 200 not in statuses:
@@ -155,7 +155,7 @@ def test_a_refresh_whose_answer_was_lost_is_no_reuse_however_long_the_store_was_
     """The grace time begins when the answer has arrived, not while there is none to be had."""
     site = standalone_site
     tokens = site.tokens()
-    way.drop_replies(script("rotate_refresh").sha1.encode(), times=2)
+    way.drop_replies(*calls_of("rotate_refresh"), times=2)
     assert timed(partial(site.client.refresh, tokens.refresh)).is_unavailable
     for _ in range(2):
         # The grace time, one second, goes by.
@@ -176,7 +176,7 @@ def test_a_revocation_whose_answer_was_lost_is_not_acknowledged_and_holds(
 ) -> None:
     site = standalone_site
     tokens = site.tokens()
-    way.drop_replies(script("revoke_token").sha1.encode(), times=2)
+    way.drop_replies(*calls_of("revoke_token"), times=2)
     assert timed(partial(site.client.revoke, tokens.refresh)).is_unavailable
     assert site.use(tokens.access).status_code == 401
     assert site.client.revoke(tokens.refresh).status_code == 200

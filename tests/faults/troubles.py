@@ -17,7 +17,7 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from gateway.redis_link import script
+from tests.faults.calls import calls_of
 from tests.faults.history import Trouble
 from tests.faults.proxy import Faults, Proxy, proxied
 from tests.faults.servers import Server, wait_until
@@ -111,15 +111,16 @@ def _network_faults(way: Proxy) -> list[Fault]:
     def faulty(name: str, faults: Faults) -> Fault:
         return Fault(name, lambda: setattr(way, "faults", faults), way.heal)
 
+    note = calls_of("note_delivery")
     losing = [
         # Who loses both attempts has no answer; a client that repeats it, none for a while.
-        Fault(f"{many} of {name} lost", partial(lose, what, count), way.heal)
+        Fault(f"{many} of {name} lost", partial(lose, *what, times=count), way.heal)
         for name, what in (
-            ("redeem_code", script("redeem_code").sha1.encode()),
-            ("rotate_refresh", script("rotate_refresh").sha1.encode()),
-            ("revoke_token", script("revoke_token").sha1.encode()),
-            ("note_delivery", script("note_delivery").sha1.encode()),
-            ("MGET", b"MGET"),
+            ("redeem_code", calls_of("redeem_code")),
+            ("rotate_refresh", calls_of("rotate_refresh")),
+            ("revoke_token", calls_of("revoke_token")),
+            ("note_delivery", note),
+            ("MGET", (b"MGET",)),
         )
         for many, lose, count in (
             ("a reply", way.drop_replies, 1),
@@ -130,6 +131,7 @@ def _network_faults(way: Proxy) -> list[Fault]:
     ]
     return [
         *losing,
+        Fault("note_delivery held back", partial(way.hold_requests, *note), way.heal),
         faulty("a little slow", Faults(latency=0.2)),
         faulty("too slow", Faults(latency=1.2)),
         faulty("trickling", Faults(seconds_a_byte=0.05)),

@@ -1,0 +1,159 @@
+"""A connection to a Redis server, with a time at which every exchange on it has ended.
+
+A time limit of redis-py holds for each read from a socket, so an answer that trickles in may
+take for ever; and it holds for each of the steps, so their sum is longer. Here a connection is
+given the time when an exchange ends, and everything in it (connecting, TLS, authentication,
+sending, receiving) has what is left until then.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from redis.connection import (
+    Connection,
+    DefaultParser,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+Command = Sequence[str | int]
+
+# What close() does with data that was not sent: forget it, and tell the server (RST).
+_FORGET = struct.pack("ii", 1, 0)
+
+_Parser: Any = DefaultParser
+
+
+class _PunctualParser(_Parser):  # type: ignore[misc]  # redis-py chooses its base at run time
+    """A parser that gives up when its connection's time is over, however often data comes."""
+
+    def on_connect(self, connection: Any) -> None:
+        super().on_connect(connection)
+        self._connection = connection
+
+    def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
+        self._connection.set_time_left()
+        return super().read_from_socket(*arguments, **options)
+
+
+class Punctual:
+    """What a connection of redis-py becomes with a time at which all of it has ended.
+
+    ``ends`` is that time (monotonic). ``owed`` is who gets the answers to commands that were
+    posted: they come before the answer to anything that is sent now.
+    """
+
+    ends = 0.0
+    _sock: Any
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.owed: deque[Callable[[Any], None]] = deque()
+
+    def seconds_left(self) -> float:
+        """Return how much time is left (s). Raises redis-py's TimeoutError if none is."""
+        left = self.ends - monotonic()
+        if left <= 0:
+            raise RedisTimeoutError("the time is over")
+        return left
+
+    def set_time_left(self) -> None:
+        """Let the next step on the socket take no longer than there is time."""
+        self._sock.settimeout(self.seconds_left())
+
+    def open(self) -> None:
+        """Connect. Raises redis-py's ConnectionError, TimeoutError and AuthenticationError."""
+        this: Any = self
+        self._lose_owed()
+        # The handshake of TLS has the second one.
+        this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
+        this.connect()
+
+    def send(self, packed: Sequence[bytes]) -> None:
+        """Send packed commands as redis-py does, but in one piece and seldom in two steps.
+
+        Raises redis-py's ConnectionError and TimeoutError.
+        """
+        data = b"".join(packed)
+        self.set_time_left()
+        try:
+            count = self._sock.send(data)
+            if count < len(data):
+                self._sock.sendall(memoryview(data)[count:])
+        except TimeoutError:
+            raise RedisTimeoutError("the time is over") from None
+        except OSError as error:
+            raise RedisConnectionError(f"sending failed: {error.strerror}") from error
+
+    def answers(self, count: int) -> list[Any]:
+        """Read the answers to the ``count`` commands sent last, and before them what is owed.
+
+        An error that Redis answers is returned in the place of the answer. Raises redis-py's
+        ConnectionError and TimeoutError.
+        """
+        while self.owed:
+            answer = self._answer()
+            self.owed.popleft()(answer)
+        return [self._answer() for _ in range(count)]
+
+    def _answer(self) -> Any:
+        this: Any = self
+        try:
+            return this.read_response()
+        except ResponseError as error:
+            return error
+
+    def end(self, *, reset: bool) -> None:
+        """Close the connection; with ``reset`` so that nothing that was sent arrives later."""
+        this: Any = self
+        if reset and self._sock is not None:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
+        this.disconnect()
+        self._lose_owed()
+
+    def _lose_owed(self) -> None:
+        while self.owed:
+            self.owed.popleft()(RedisConnectionError("the connection was closed"))
+
+
+class _TcpConnection(Punctual, Connection):
+    pass
+
+
+class _TlsConnection(Punctual, SSLConnection):
+    pass
+
+
+class _UnixConnection(Punctual, UnixDomainSocketConnection):
+    pass
+
+
+def connection_maker(address: Mapping[str, Any], options: Mapping[str, Any]) -> Callable[[], Any]:
+    """Return how to make connections to ``address``: ``host`` and ``port``, or ``path``."""
+    connection_class: Any = _TcpConnection
+    if "path" in address:
+        connection_class = _UnixConnection
+    elif options.get("tls"):
+        connection_class = _TlsConnection
+    settings = {
+        **{name: value for name, value in options.items() if name != "tls"},
+        **address,
+        "parser_class": _PunctualParser,
+        "decode_responses": True,
+        # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
+        # the library, which would be two more round trips.
+        "protocol": 2,
+        "driver_info": None,
+    }
+    return lambda: connection_class(**settings)
