@@ -98,11 +98,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
     own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
     decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
 
-    def limit(what: str, most: int) -> AttemptLimit:
-        return AttemptLimit(
-            link, prefix, what, limit=most, window_seconds=settings.limits.attempt_seconds
-        )
-
+    limits = settings.limits
+    window = limits.attempt_seconds
     authorization = AuthorizationEndpoint(
         settings,
         pages=pages,
@@ -113,7 +110,17 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         audit=audit,
     )
     by_clients = ClientEndpoints(
-        grants, clients, FailureLimit(limit("client", settings.limits.client_attempts)), audit
+        grants,
+        clients,
+        FailureLimit(
+            link,
+            prefix,
+            "client",
+            limit=limits.client_attempts,
+            window_seconds=window,
+            beside=clients.key,
+        ),
+        audit,
     )
     by_people = SignInPages(
         settings,
@@ -124,9 +131,15 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         consents=consents,
         grants=grants,
         clients=clients,
-        by_name=limit("sign-in", settings.limits.sign_in_attempts),
+        by_name=AttemptLimit(
+            link, prefix, "sign-in", limit=limits.sign_in_attempts, window_seconds=window
+        ),
         by_address=FailureLimit(
-            limit("address", settings.limits.sign_in_attempts * _NAMES_PER_ADDRESS)
+            link,
+            prefix,
+            "address",
+            limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
+            window_seconds=window,
         ),
         audit=audit,
     )

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 
+from gateway.redis_connection import Command
 from gateway.redis_link import RedisLink
 from gateway.tokens import digest
 
-_PAIRS_REMEMBERED = 10_000
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TooMany(Exception):  # noqa: N818 - said of attempts
-    """The limit is reached; ``retry_after`` is seconds until the window ends."""
+    """The limit is reached; ``retry_after`` is seconds until the window ends.
+
+    ``client_id`` is for the audit log: the client in whose name it was tried.
+    """
 
     retry_after: int
+    client_id: str | None = None
 
 
 class AttemptLimit:
     """At most ``limit`` attempts at one thing by one party in ``window_seconds``.
 
     ``what`` names the thing in the store's keys; ``who`` below is, say, a name and an
-    address, and appears there as a digest.
+    address, and appears there as a digest. ``beside`` gives the key in whose slot of a cluster
+    the count is kept, by the first of ``who``.
     """
 
     def __init__(
-        self, link: RedisLink, key_prefix: str, what: str, *, limit: int, window_seconds: int
+        self,
+        link: RedisLink,
+        key_prefix: str,
+        what: str,
+        *,
+        limit: int,
+        window_seconds: int,
+        beside: Callable[[str], str] | None = None,
     ) -> None:
         self._link = link
         self._prefix = f"{key_prefix}:attempts:{what}:"
         self._limit = limit
         self._window_ms = window_seconds * 1000
+        self._beside = beside
 
     def count(self, *who: str) -> None:
         """Count an attempt before it is judged. Raises TooMany past the limit."""
@@ -45,37 +57,26 @@ class AttemptLimit:
         self._link.command("DEL", self._key(who))
 
     def _key(self, who: tuple[str, ...]) -> str:
-        return self._prefix + digest(json.dumps(who))
+        slot = f"{{{self._beside(who[0])}}}:" if self._beside is not None else ""
+        return self._prefix + slot + digest(json.dumps(who))
 
 
-class FailureLimit:
-    """A limit on failures that costs nothing where none happen.
+class FailureLimit(AttemptLimit):
+    """A limit on failures: what goes right is not counted, and stopped by the others' failures.
 
-    A failure is counted in the store, and what the store said is remembered here. So a
-    worker may let one guess through that the others would have stopped, and no more: that
-    one is counted, and the answer is the count of all workers together.
+    To look is one GET, which :meth:`question` lets be sent along with something else.
     """
 
-    def __init__(self, limit: AttemptLimit) -> None:
-        self._limit = limit
-        self._stopped_until: dict[tuple[str, ...], float] = {}
+    def question(self, *who: str) -> Command:
+        """Return the command whose answer :meth:`judge` wants."""
+        return ("GET", self._key(who))
+
+    def judge(self, failures: str | None, *who: str) -> None:
+        """Raise TooMany while ``who`` is stopped; ``failures`` answers :meth:`question`."""
+        if int(failures or 0) > self._limit:
+            milliseconds = self._link.command("PTTL", self._key(who))
+            raise TooMany(max(1, -(-milliseconds // 1000)))
 
     def check(self, *who: str) -> None:
         """Raise TooMany while ``who`` is stopped."""
-        until = self._stopped_until.get(who)
-        if until is None:
-            return
-        left = until - monotonic()
-        if left > 0:
-            raise TooMany(int(left) + 1)
-        self._stopped_until.pop(who, None)
-
-    def failed(self, *who: str) -> None:
-        """Count a failure. Raises TooMany past the limit."""
-        try:
-            self._limit.count(*who)
-        except TooMany as stop:
-            if len(self._stopped_until) >= _PAIRS_REMEMBERED:
-                self._stopped_until.clear()
-            self._stopped_until[who] = monotonic() + stop.retry_after
-            raise
+        self.judge(self._link.command(*self.question(*who)), *who)

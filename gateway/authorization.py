@@ -59,7 +59,7 @@ class RedirectedError(OAuthError):
 
     def __init__(self, fault: OAuthError, client_id: str, destination: Destination) -> None:
         super().__init__(fault.error, fault.description, why=fault.why)
-        self.client_id: str | None = client_id
+        self.about(client_id=client_id)
         self.destination = destination
 
 
@@ -71,7 +71,10 @@ def authorization_request(
     Raises NotRedirectable, RedirectedError, and StoreUnavailable.
     """
     registered = known_client(pairs, clients)
-    destination = registered_redirect_uri(pairs, registered.client)
+    try:
+        destination = registered_redirect_uri(pairs, registered.client)
+    except NotRedirectable as fault:
+        raise fault.about(client_id=registered.client.client_id) from None
     try:
         no_empty_code_challenge(pairs)
         parameters = well_formed(not_repeated(pairs, AUTHORIZE), AUTHORIZE)
@@ -105,7 +108,8 @@ def known_client(pairs: Sequence[tuple[str, str]], clients: Clients) -> Register
         )
     registered = clients.find(client_id)
     if registered is None:
-        raise NotRedirectable("invalid_client", "This application is unknown.", why="client")
+        unknown = NotRedirectable("invalid_client", "This application is unknown.", why="client")
+        raise unknown.about(client_id=client_id)
     return registered
 
 

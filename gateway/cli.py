@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from gateway import assembly
+from gateway.audit import Audit
 from gateway.clients import requires_pkce
 from gateway.config import GRANT_TYPES, Client, Settings
 from gateway.config_file import ConfigError, client_faults, load_config
@@ -147,6 +148,7 @@ def client_add(path: Path, *, public: bool, name: str | None, **members: Any) ->
         if faults:
             raise _Failure("\n".join(faults))
         core.clients.add(registered)
+        _record(settings, "client.add", client_id=registered.client_id)
     click.echo(f"client_id      {registered.client_id}")
     if secret is not None:
         click.echo(f"client_secret  {secret}")
@@ -196,16 +198,18 @@ def client_show(path: Path, client_id: str) -> None:
 @click.argument("client_id")
 def client_remove(path: Path, client_id: str) -> None:
     """Remove a client from the store, and end all its grants."""
-    with _core(path) as (core, _):
+    with _core(path) as (core, settings):
         if core.clients.in_file(client_id):
             raise _Failure(f"{client_id} is registered in {path}; take it out there")
         removed = core.clients.remove(client_id)
+        if removed:
+            _record(settings, "client.remove", client_id=client_id)
         # All of it also where it is gone already: the store may have fallen silent half way.
         core.consents.forget_client(client_id)
-        ended = core.grants.end_all(client_id=client_id)
+        ended = _end_grants(core, settings, client_id=client_id)
         if not removed and not ended:
             raise _Failure(f"there is no client {client_id}")
-    click.echo(f"removed {client_id}; ended {_count(len(ended), 'grant')}")
+    click.echo(f"removed {client_id}; ended {_count(ended, 'grant')}")
 
 
 @main.group()
@@ -232,11 +236,11 @@ def grant_list(path: Path, user: str | None, client_id: str | None) -> None:
 def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
     """End grants; their tokens are refused from this moment on."""
     _one_is_needed(user, client_id)
-    with _core(path) as (core, _):
-        ended = core.grants.end_all(user=user, client_id=client_id)
+    with _core(path) as (core, settings):
+        ended = _end_grants(core, settings, user=user, client_id=client_id)
         # Or a client would have a new grant at once, and nobody would be asked.
         _forget_consents(core, user, client_id)
-    click.echo(f"ended {_count(len(ended), 'grant')}")
+    click.echo(f"ended {_count(ended, 'grant')}")
 
 
 @grant.command("repair")
@@ -300,6 +304,26 @@ def _words_for_errors() -> Iterator[None]:
         raise _Failure(f"the embedded store does not run: {error}") from None
     except StoreUnavailable as error:
         raise _Failure(f"the store does not answer ({error})") from None
+
+
+def _end_grants(
+    core: assembly.Core, settings: Settings, *, user: str | None = None, client_id: str | None
+) -> int:
+    count = 0
+    for each in core.grants.end_all(user=user, client_id=client_id):
+        _record(
+            settings,
+            "grant.revoke",
+            user=each.user,
+            client_id=each.client_id,
+            grant_id=each.grant_id,
+        )
+        count += 1
+    return count
+
+
+def _record(settings: Settings, event: str, **about: str | None) -> None:
+    Audit(settings.audit).record(event, outcome="allowed", why="command_line", **about)
 
 
 def _forget_consents(core: assembly.Core, user: str | None, client_id: str | None) -> None:

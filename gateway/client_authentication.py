@@ -8,7 +8,7 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from gateway.attempts import FailureLimit
+from gateway.attempts import FailureLimit, TooMany
 from gateway.clients import Clients, RegisteredClient, is_public, secret_matches
 from gateway.errors import invalid_client
 from gateway.parameters import Parameters
@@ -85,15 +85,23 @@ def authenticated_client(
     """
     if presented is None:
         raise invalid_client("missing_client_id")
-    where = network_of(address)
-    failures.check(presented.client_id, where)
-    registered = clients.find(presented.client_id)
+    client_id = presented.client_id
+    who = client_id, network_of(address)
+    # Who sends no secret guesses none.
+    question = [failures.question(*who)] if presented.secrets else []
+    registered, answers = clients.find_and_ask(client_id, *question)
     why = _fault(registered, presented)
-    if why == "wrong_secret":
-        # Only this is a guess; counting more would let anybody fill the store with names.
-        failures.failed(presented.client_id, where)
+    try:
+        for failed in answers:
+            failures.judge(failed, *who)
+        if why == "wrong_secret":
+            # Only this is a guess; counting more would let anybody fill the store with names.
+            failures.count(*who)
+    except TooMany as stop:
+        stop.client_id = client_id
+        raise
     if why is not None:
-        raise invalid_client(why)
+        raise invalid_client(why).about(client_id=client_id)
     assert registered is not None  # noqa: S101 - _fault() says so
     return registered
 

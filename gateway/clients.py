@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from gateway.config import Client, Provider
+from gateway.redis_connection import Command
 from gateway.redis_link import RedisLink
 
 Registered = Literal["file", "store"]
@@ -33,11 +34,22 @@ class Clients:
 
     def find(self, client_id: str) -> RegisteredClient | None:
         """Return the client, or ``None``. Raises StoreUnavailable."""
+        return self.find_and_ask(client_id)[0]
+
+    def find_and_ask(
+        self, client_id: str, *questions: Command
+    ) -> tuple[RegisteredClient | None, list[Any]]:
+        """Return the client, or ``None``, and the answers to commands that are sent along.
+
+        One round trip, where their keys are in the client's slot. Raises StoreUnavailable.
+        """
         client = self._in_file.get(client_id)
         if client is not None:
-            return RegisteredClient(client, "file")
-        stored = self._link.command("GET", self._key(client_id))
-        return RegisteredClient(_client(stored), "store") if stored else None
+            answers = self._link.commands(*questions) if questions else []
+            return RegisteredClient(client, "file"), answers
+        read = ("GET", self.key(client_id))
+        stored, *answers = self._link.commands(read, *questions)
+        return RegisteredClient(_client(stored), "store") if stored else None, answers
 
     def in_file(self, client_id: str) -> bool:
         """Tell whether the configuration file has the client. Asks nobody."""
@@ -48,7 +60,7 @@ class Clients:
         for client in self._in_file.values():
             yield RegisteredClient(client, "file")
         for client_id in sorted(self._link.command("SMEMBERS", self._index())):
-            stored = self._link.command("GET", self._key(client_id))
+            stored = self._link.command("GET", self.key(client_id))
             if stored and client_id not in self._in_file:
                 yield RegisteredClient(_client(stored), "store")
 
@@ -57,16 +69,17 @@ class Clients:
         members = {name: value for name, value in asdict(client).items() if value is not None}
         self._link.command("SADD", self._index(), client.client_id)
         self._link.command(
-            "SET", self._key(client.client_id), json.dumps(members, ensure_ascii=False)
+            "SET", self.key(client.client_id), json.dumps(members, ensure_ascii=False)
         )
 
     def remove(self, client_id: str) -> bool:
         """Remove a client from the store; tell whether it was there."""
-        removed = self._link.command("DEL", self._key(client_id))
+        removed = self._link.command("DEL", self.key(client_id))
         self._link.command("SREM", self._index(), client_id)
         return bool(removed)
 
-    def _key(self, client_id: str) -> str:
+    def key(self, client_id: str) -> str:
+        """Return the key of a client that is kept in the store."""
         return f"{self._prefix}:client:{client_id}"
 
     def _index(self) -> str:

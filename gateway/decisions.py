@@ -7,7 +7,7 @@ with what the client is told and why.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.bearer import MalformedBearer, bearer_token, challenge
 from gateway.grants import Grants
@@ -28,7 +28,7 @@ class Denied:
     """The request ends here, with ``status`` and RFC 6750's ``error`` (§3.1) if there is one.
 
     ``why`` is a stable name for the audit log; ``token`` is the valid token that was not
-    enough, if that is the reason.
+    enough, if that is the reason, and ``grant_id`` the grant of one that is valid no more.
     """
 
     status: int
@@ -37,6 +37,7 @@ class Denied:
     why: str
     scope: str = ""
     token: AccessToken | None = None
+    grant_id: str | None = None
 
     def challenge(self, realm: str) -> str | None:
         """Return the WWW-Authenticate value, ``None`` where a token would change nothing."""
@@ -111,7 +112,7 @@ class Decisions:
             return NO_CREDENTIALS
         token = self._grants.access_token(presented)
         if token is None:
-            return INVALID_TOKEN
+            return replace(INVALID_TOKEN, grant_id=self._grants.grant_id_of(presented))
         if needed.scopes and not token.scopes.issuperset(needed.scopes):
             return insufficient_scope(token, needed.scopes)
         return Allowed(token)

@@ -57,7 +57,8 @@ class Deliveries:
 
     def _insist(self, keys: list[str], arguments: list[str | int]) -> None:
         until = monotonic() + _PATIENCE
-        while monotonic() < until and not self._link.is_closed:
+        is_closed = self._link.closed_since()
+        while monotonic() < until and not is_closed():
             # Each attempt is a request of its own, wherever the context came from.
             self._link.begin_request()
             try:

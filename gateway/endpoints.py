@@ -42,7 +42,7 @@ from gateway.parameters import (
 )
 from gateway.session_store import ConsentStore
 from gateway.sign_in import ResourceOwner
-from gateway.token_store import Refusal
+from gateway.token_store import Grant, Refused
 
 
 class AuthorizationEndpoint:
@@ -210,6 +210,7 @@ class AuthorizationEndpoint:
             outcome="refused",
             error=fault.error,
             why=fault.why,
+            client_id=fault.client_id,
             address=request.address,
         )
         title = (
@@ -259,8 +260,7 @@ class ClientEndpoints:
         try:
             answer = self._grants.exchange(registered, parameters)
         except OAuthError as fault:
-            fault.client_id = client_id
-            raise
+            raise fault.about(client_id=client_id) from None
         self._audit.record(
             "token",
             outcome="allowed",
@@ -288,14 +288,14 @@ class ClientEndpoints:
             else None
         )
         done = self._grants.revoke(token, registered.client if registered else None)
-        refused = isinstance(done, Refusal)
+        refused = done.why.value if isinstance(done, Refused) else None
         self._audit.record(
             "revoke",
-            outcome="refused" if refused else "allowed",
-            why=done.value if isinstance(done, Refusal) else None,
+            outcome="allowed" if isinstance(done, Grant) else "refused",
+            why="unknown" if done is None else refused,
             client_id=registered.client.client_id if registered else None,
-            user=None if isinstance(done, Refusal) else done.user,
-            grant_id=None if isinstance(done, Refusal) else done.grant_id,
+            user=done.user if done else None,
+            grant_id=done.grant_id if done else None,
             address=request.address,
         )
         return frappe_answer("success")
@@ -303,19 +303,21 @@ class ClientEndpoints:
     def introspect(self, request: OwnRequest) -> Response:
         """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""
         parameters = _form(request, INTROSPECT)
-        registered = self._authenticated(request, parameters)
-        if registered.client.secret_sha256 is None:
+        client = self._authenticated(request, parameters).client
+        if client.secret_sha256 is None:
             # §2.1: or anyone who knows a client_id could try tokens here.
-            raise invalid_client("public_client")
-        answer = self._grants.introspection(required(parameters, "token"), registered.client)
+            raise invalid_client("public_client").about(client_id=client.client_id)
+        found = self._grants.introspection(required(parameters, "token"), client)
         self._audit.record(
             "introspect",
             outcome="allowed",
-            active=bool(answer["active"]),
-            client_id=registered.client.client_id,
+            active=bool(found.members["active"]),
+            client_id=client.client_id,
+            user=found.user,
+            grant_id=found.grant_id,
             address=request.address,
         )
-        return json_answer(answer)
+        return json_answer(found.members)
 
     def _authenticated(self, request: OwnRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)

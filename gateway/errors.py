@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class OAuthError(Exception):
     """A refusal in RFC 6749's terms (§4.1.2.1, §5.2).
 
-    ``error`` and ``description`` go to the client; ``why`` is the reason in our words, a
-    stable name for the audit log alone, beside ``client_id`` where the client is known.
+    ``error`` and ``description`` go to the client. The rest is for the audit log alone:
+    ``why`` is the reason in our words, a stable name; ``client_id``, ``user`` and ``grant_id``
+    are whom and what it is about, as far as that is known.
     """
 
     def __init__(self, error: str, description: str, *, why: str) -> None:
@@ -16,6 +19,21 @@ class OAuthError(Exception):
         self.description = description
         self.why = why
         self.client_id: str | None = None
+        self.user: str | None = None
+        self.grant_id: str | None = None
+
+    def about(
+        self,
+        *,
+        client_id: str | None = None,
+        user: str | None = None,
+        grant_id: str | None = None,
+    ) -> Self:
+        """Say whom and what the refusal is about, where that was not known before."""
+        self.client_id = self.client_id or client_id
+        self.user = self.user or user
+        self.grant_id = self.grant_id or grant_id
+        return self
 
 
 def invalid_request(description: str, why: str) -> OAuthError:

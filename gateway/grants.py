@@ -23,6 +23,7 @@ from gateway.token_store import (
     Issued,
     RefreshCandidate,
     Refusal,
+    Refused,
     TokenStore,
 )
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
@@ -48,6 +49,15 @@ class TokenResponse:
         if self.refresh_token is not None:
             answer["refresh_token"] = self.refresh_token
         return answer | {"scope": self.scope}
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """The members of an introspection response (RFC 7662 §2.2); whose grant it is about."""
+
+    members: Mapping[str, str | int | bool]
+    grant_id: str | None = None
+    user: str | None = None
 
 
 class Grants:
@@ -142,7 +152,7 @@ class Grants:
             raise invalid_grant("unknown")
         asked = scope_names(parameters.get("scope", ""))
         if not set(asked) <= set(registered.client.scopes):
-            raise invalid_scope("scope")
+            raise invalid_scope("scope").about(grant_id=presented.grant_id)
         scope = " ".join(asked)
         candidates = []
         for key in self._keys.all:
@@ -187,24 +197,26 @@ class Grants:
         return self._answer(issued, access, None)
 
     def _answer(
-        self, issued: Issued | Refusal, access: Token, refresh: Token | None
+        self, issued: Issued | Refused, access: Token, refresh: Token | None
     ) -> TokenResponse:
-        if issued is Refusal.SCOPE:
-            raise invalid_scope("scope")
-        if isinstance(issued, Refusal):
-            raise invalid_grant(issued.value)
-        if not self._may_still_act(issued.grant):
-            self._store.end_grant(issued.grant.grant_id)
-            raise invalid_grant("user_or_client_removed")
-        scope = self._narrowed(issued.scope, issued.grant)
+        if isinstance(issued, Refused):
+            is_scope = issued.why is Refusal.SCOPE
+            fault = invalid_scope("scope") if is_scope else invalid_grant(issued.why.value)
+            raise fault.about(grant_id=issued.grant_id, user=issued.user)
+        grant = issued.grant
+        if not self._may_still_act(grant):
+            self._store.end_grant(grant.grant_id)
+            fault = invalid_grant("user_or_client_removed")
+            raise fault.about(grant_id=grant.grant_id, user=grant.user)
+        scope = self._narrowed(issued.scope, grant)
         if issued.scope and not scope:
-            raise invalid_grant("scope_removed")
+            raise invalid_grant("scope_removed").about(grant_id=grant.grant_id, user=grant.user)
         return TokenResponse(
             access.text,
             issued.expires_in,
             scope,
             refresh.text if refresh else None,
-            issued.grant,
+            grant,
         )
 
     def access_token(self, text: str) -> AccessToken | None:
@@ -238,40 +250,45 @@ class Grants:
         names = scope.split()
         return scope if left.issuperset(names) else " ".join(each for each in names if each in left)
 
-    def revoke(self, text: str, client: Client | None) -> Refusal | Grant:
+    def revoke(self, text: str, client: Client | None) -> Refused | Grant | None:
         """Take a token back (RFC 7009 §2.1): a refresh token with all that came of it.
 
         ``client`` is ``None`` when the caller did not say who it is: then holding the token is
-        proof enough, since all that can be done with it here is to end it.
+        proof enough, since all that can be done with it here is to end it. Returns ``None`` for
+        what this gateway never issued.
         """
         client_id = client.client_id if client else ""
         for kind in (Kind.REFRESH, Kind.ACCESS):
             token = self._keys.read(kind, text)
             if token is not None:
                 return self._store.revoke(token, client_id, whole_grant=kind is Kind.REFRESH)
-        return Refusal.UNKNOWN
+        return None
 
-    def introspection(self, text: str, client: Client) -> dict[str, str | int | bool]:
-        """Return the members of an introspection response (RFC 7662 §2.2).
+    def introspection(self, text: str, client: Client) -> Introspection:
+        """Say what a token is good for (RFC 7662 §2.2).
 
         A client learns of its own tokens, unless it is registered to ask about any.
         """
-        inactive: dict[str, str | int | bool] = {"active": False}
         access = self.access_token(text)
         if access is not None:
-            if access.client_id != client.client_id and not client.introspect_any:
-                return inactive
-            return _introspected(access) | {"token_type": "Bearer", "exp": access.expires_at}
+            return _introspection(access, client, token_type="Bearer", exp=access.expires_at)  # noqa: S106
         refresh = self._keys.read(Kind.REFRESH, text)
         grant = self._store.is_current_refresh(refresh) if refresh else None
         if grant is None or not self._may_still_act(grant):
-            return inactive
-        if grant.client_id != client.client_id and not client.introspect_any:
-            return inactive
+            return Introspection({"active": False}, self.grant_id_of(text))
         scope = self._narrowed(grant.scope, grant)
         if grant.scope and not scope:
-            return inactive
-        return _introspected(replace(grant, scope=scope)) | {"token_type": "refresh_token"}
+            return Introspection({"active": False}, grant.grant_id, grant.user)
+        found = replace(grant, scope=scope)
+        return _introspection(found, client, token_type="refresh_token")  # noqa: S106
+
+    def grant_id_of(self, text: str) -> str | None:
+        """Return the id of the grant that a genuine code or token is of, valid or not."""
+        for kind in Kind:
+            token = self._keys.read(kind, text)
+            if token is not None:
+                return token.grant_id
+        return None
 
     def of(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
         """Return the live grants of a user, of a client, or of a user with a client.
@@ -285,14 +302,15 @@ class Grants:
         """End a grant with all its tokens."""
         self._store.end_grant(grant.grant_id)
 
-    def end_all(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
-        """End the grants of a user, of a client, or of a user with a client; return them."""
+    def end_all(self, *, user: str | None = None, client_id: str | None = None) -> Iterator[Grant]:
+        """End the grants of a user, of a client, or of a user with a client; yield each.
+
+        None is ended before it is asked for.
+        """
         # Those whose code is not redeemed yet as well: it would give tokens in a moment.
-        ended = []
         for grant in self._found(user, client_id):
             self._store.end_grant(grant.grant_id)
-            ended.append(grant)
-        return ended
+            yield grant
 
     def _found(self, user: str | None, client_id: str | None) -> Iterator[Grant]:
         if user is not None:
@@ -305,7 +323,9 @@ class Grants:
             raise ValueError("say whose grants")
 
 
-def _introspected(party: AccessToken | Grant) -> dict[str, str | int | bool]:
+def _introspection(party: AccessToken | Grant, client: Client, **more: str | int) -> Introspection:
+    if party.client_id != client.client_id and not client.introspect_any:
+        return Introspection({"active": False}, party.grant_id, party.user)
     members: dict[str, str | int | bool] = {
         "active": True,
         "scope": party.scope,
@@ -313,4 +333,4 @@ def _introspected(party: AccessToken | Grant) -> dict[str, str | int | bool]:
     }
     if party.user is not None:
         members |= {"username": party.user, "sub": party.user}
-    return members
+    return Introspection(members | more, party.grant_id, party.user)

@@ -130,7 +130,14 @@ class OAuthGateway:
     def _denied(
         self, environ: Environ, start_response: StartResponse, denied: Denied
     ) -> Iterable[bytes]:
-        self._record(environ, "refused", denied.token, status=denied.status, why=denied.why)
+        self._record(
+            environ,
+            "refused",
+            denied.token,
+            grant_id=denied.grant_id,
+            status=denied.status,
+            why=denied.why,
+        )
         return denied_answer(denied, self._settings.issuer)(environ, start_response)
 
     def _unavailable(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -143,7 +150,13 @@ class OAuthGateway:
         )(environ, start_response)
 
     def _record(
-        self, environ: Environ, outcome: str, token: AccessToken | None, **members: str | int
+        self,
+        environ: Environ,
+        outcome: str,
+        token: AccessToken | None,
+        *,
+        grant_id: str | None = None,
+        **members: str | int,
     ) -> None:
         self._parts.audit.record(
             "request",
@@ -152,7 +165,7 @@ class OAuthGateway:
             path=str(environ.get("PATH_INFO", "")),
             client_id=token.client_id if token else None,
             user=token.user if token else None,
-            grant_id=token.grant_id if token else None,
+            grant_id=token.grant_id if token else grant_id,
             address=client_address(
                 environ.get("REMOTE_ADDR", ""),
                 environ.get("HTTP_X_FORWARDED_FOR", ""),

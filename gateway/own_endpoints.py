@@ -100,7 +100,7 @@ class OwnEndpoints:
         except OAuthError as fault:
             return self._fault(endpoint, request, fault)
         except TooMany as stop:
-            self._refused(endpoint, request, "too_many_attempts")
+            self._refused(endpoint, request, "too_many_attempts", client_id=stop.client_id)
             headers = {"Retry-After": str(stop.retry_after)}
             return self._error(
                 endpoint, request, 429, "invalid_request", "Try later.", headers=headers
@@ -118,7 +118,15 @@ class OwnEndpoints:
         return self._error(endpoint, request, 405, "invalid_request", description, headers=headers)
 
     def _fault(self, endpoint: Endpoint, request: OwnRequest, fault: OAuthError) -> Response:
-        self._refused(endpoint, request, fault.why, fault)
+        self._refused(
+            endpoint,
+            request,
+            fault.why,
+            error=fault.error,
+            client_id=fault.client_id,
+            user=fault.user,
+            grant_id=fault.grant_id,
+        )
         headers = {}
         status = 400
         if isinstance(fault, TooLarge):
@@ -162,15 +170,10 @@ class OwnEndpoints:
         return error_answer(status, error, description, headers)
 
     def _refused(
-        self, endpoint: Endpoint, request: OwnRequest, why: str, fault: OAuthError | None = None
+        self, endpoint: Endpoint, request: OwnRequest, why: str, **about: str | None
     ) -> None:
         self._audit.record(
-            endpoint.name,
-            outcome="refused",
-            error=fault.error if fault else None,
-            why=why,
-            client_id=fault.client_id if fault else None,
-            address=request.address,
+            endpoint.name, outcome="refused", why=why, **about, address=request.address
         )
 
 

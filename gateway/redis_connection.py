@@ -74,7 +74,6 @@ class Punctual:
     def open(self) -> None:
         """Connect. Raises redis-py's ConnectionError, TimeoutError and AuthenticationError."""
         this: Any = self
-        self._lose_owed()
         # The handshake of TLS has the second one.
         this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
         this.connect()
@@ -102,7 +101,12 @@ class Punctual:
         ConnectionError and TimeoutError.
         """
         while self.owed:
-            answer = self._answer()
+            try:
+                answer = self._answer()
+            except RedisConnectionError as error:
+                # Of LOADING and the like redis-py makes this too. It is not about what is asked
+                # now, which may be asked again on another connection.
+                raise RedisConnectionError("an answer owed before did not come") from error
             self.owed.popleft()(answer)
         return [self._answer() for _ in range(count)]
 
@@ -114,17 +118,15 @@ class Punctual:
             return error
 
     def end(self, *, reset: bool) -> None:
-        """Close the connection; with ``reset`` so that nothing that was sent arrives later."""
+        """Close the connection; with ``reset`` so that nothing that was sent arrives later.
+
+        What it owes stays in ``owed``; it is not opened again.
+        """
         this: Any = self
         if reset and self._sock is not None:
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         this.disconnect()
-        self._lose_owed()
-
-    def _lose_owed(self) -> None:
-        while self.owed:
-            self.owed.popleft()(RedisConnectionError("the connection was closed"))
 
 
 class _TcpConnection(Punctual, Connection):

@@ -65,7 +65,7 @@ class RedisLink:
 
     def __init__(self, settings: Store) -> None:
         self._settings = settings
-        self.is_closed = False
+        self._closings = 0
         self._topology: Topology | None = None
         self._owner_pid = 0
         self._opening = threading.Lock()
@@ -83,9 +83,9 @@ class RedisLink:
     def close(self) -> None:
         """Give up the connections, and this process's share of an embedded store.
 
-        Whoever asks later connects anew; what works in the background looks at ``is_closed``.
+        Whoever asks later connects anew; what was at work in the background ends.
         """
-        self.is_closed = True
+        self._closings += 1
         if self._topology is not None:
             self._topology.close()
             self._topology = None
@@ -96,6 +96,11 @@ class RedisLink:
     def patience(self) -> float:
         """How long a request waits for the store, all together (s)."""
         return 2 * self._settings.timeout
+
+    def closed_since(self) -> Callable[[], bool]:
+        """Return what tells whether this was closed after this call."""
+        before = self._closings
+        return lambda: self._closings != before
 
     def begin_request(self) -> None:
         """Give what this thread asks from now on, all of it together, the time of one request."""
@@ -173,16 +178,19 @@ class RedisLink:
         ``lost`` is called, by any thread, if it turns out later that there was no good answer;
         unless this was closed before.
         """
+        is_closed = self.closed_since()
 
         def told(answer: object) -> None:
-            if isinstance(answer, Exception) and not self.is_closed:
+            if isinstance(answer, Exception) and not is_closed():
                 lost()
 
         # In full: nobody waits who could send the text if the server does not know the name.
         command = ("EVAL", script(name).text, len(keys), *keys, *arguments)
         with self._bounded() as (topology, ends):
             node = topology.node_of(keys[0], ends)
-            node.circuit.admit()
+            if node.circuit.is_open:
+                # Nor is this the probe: who posts does not see how it went.
+                raise CircuitOpen
             node.post(command, min(ends, monotonic() + self._settings.timeout), told)
 
     def nodes(self) -> list[RedisNode]:
@@ -274,9 +282,13 @@ class RedisLink:
         if self._embedded is None or not self._opening.acquire(blocking=False):
             return
 
+        is_closed = self.closed_since()
+
         def revive(embedded: EmbeddedStore) -> None:
             try:
                 embedded.ensure_running()
+                if is_closed() and self._topology is None:
+                    embedded.release()
             except EmbeddedStoreError as error:
                 logger.error("the embedded store does not start: %s", error)  # noqa: TRY400
             finally:

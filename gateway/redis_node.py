@@ -22,6 +22,9 @@ from gateway.redis_connection import Command, connection_maker
 
 _ASKING: Command = ("ASKING",)
 
+# Who gets the answer to a posted command, or the error in its place.
+_Told = Callable[[Any], None]
+
 # For how long at most the answer to a posted command is left unread (s), if the connection is
 # not used for anything else before.
 _UNREAD_SECONDS = 0.05
@@ -71,7 +74,7 @@ class RedisNode:
             answers: list[Any] = connection.answers(len(sent))
         return answers[1::2] if asking else answers
 
-    def post(self, command: Command, ends: float, told: Callable[[Any], None]) -> None:
+    def post(self, command: Command, ends: float, told: _Told) -> None:
         """Send a command and wait for nothing; raises as :meth:`send` does.
 
         ``told`` is called once, by any thread, with the answer or the error that came in its
@@ -112,33 +115,41 @@ class RedisNode:
             if self._is_reading:
                 return
             self._is_reading = True
+        started = False
         try:
             threading.Thread(target=self._keep_reading, daemon=True).start()
+            started = True
         except RuntimeError:
-            # No thread is to be had: then whoever uses the connection next reads the answer.
-            self._is_reading = False
+            # No thread is to be had: then this one has to wait.
+            self._read_owed()
+        finally:
+            if not started:
+                self._is_reading = False
 
     def _keep_reading(self) -> None:
-        while True:
-            posts = self._posts
-            time.sleep(_UNREAD_SECONDS)
-            self._read_owed()
-            with self._handing_out:
-                # What was posted meanwhile may not have been there to be read.
-                if self._posts == posts:
-                    self._is_reading = False
-                    return
+        try:
+            while True:
+                posts = self._posts
+                time.sleep(_UNREAD_SECONDS)
+                self._read_owed()
+                with self._handing_out:
+                    # What was posted meanwhile may not have been there to be read.
+                    if self._posts == posts:
+                        self._is_reading = False
+                        return
+        except BaseException:
+            self._is_reading = False
+            raise
 
     def _read_owed(self) -> None:
         """Read the answers to posted commands on connections that nobody is using."""
-        # Once around: each connection is taken from the front, and given back at the end.
-        for _ in range(len(self._free)):
-            try:
-                connection = self._free.popleft()
-            except IndexError:
-                return
+        for connection in self._free.copy():
             if connection is None or not connection.owed:
-                self._put(connection)
+                continue
+            try:
+                self._free.remove(connection)
+            except (ValueError, IndexError):
+                # Somebody uses it now, and reads what it owes.
                 continue
             with suppress(RedisError), self._connection(monotonic() + self._timeout, connection):
                 connection.answers(0)
@@ -148,15 +159,25 @@ class RedisNode:
         self._end_idle(reset=True)
 
     def _end_idle(self, *, reset: bool) -> None:
-        kept = 0
+        idle = []
         with suppress(IndexError):
             while True:
-                connection = self._free.pop()
-                if connection is not None:
-                    connection.end(reset=reset)
-                kept += 1
-        for _ in range(kept):
+                idle.append(self._free.pop())
+        lost: list[_Told] = []
+        for connection in idle:
+            if connection is None:
+                self._put(None)
+            else:
+                lost += self._ended(connection, reset=reset)
+        _tell(lost)
+
+    def _ended(self, connection: Any, *, reset: bool) -> list[_Told]:
+        """Close a connection; return who has to be told, once every place is free again."""
+        try:
+            connection.end(reset=reset)
+        finally:
             self._put(None)
+        return list(connection.owed)
 
     def close(self) -> None:
         """Close every connection, those in use as soon as they are free.
@@ -209,8 +230,8 @@ class RedisNode:
         if whole and not self._closed:
             self._put(connection)
         else:
-            connection.end(reset=True)
-            self._put(None)
+            # A closed node has had its answer, and what was posted may still arrive.
+            _tell(self._ended(connection, reset=not whole))
 
     def _put(self, connection: Any) -> None:
         self._free.append(connection)
@@ -225,6 +246,11 @@ class RedisNode:
                 waiting = self._waiting.popleft()
                 waiting.connection = connection
                 waiting.served.set()
+
+
+def _tell(lost: Sequence[_Told]) -> None:
+    for told in lost:
+        told(RedisConnectionError("the connection was closed"))
 
 
 class _Waiting:

@@ -85,7 +85,10 @@ class SignInPages:
             self._by_name.count(name, where)
             owner = self._owners.by_password(name, fields.get("password", ""))
             if owner is None:
-                self._by_address.failed(where)
+                self._by_address.count(where)
+            else:
+                # Of many at once, all may have been let in before the first was counted.
+                self._by_address.check(where)
         except TooMany as stop:
             self._record(request, "sign_in", "refused", user=name, why="too_many_attempts")
             response = self._form(

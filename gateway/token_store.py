@@ -73,6 +73,15 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A code or token that was refused: why, and of which grant it is, if there is one."""
+
+    why: Refusal
+    grant_id: str
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CodeBinding:
     """What an authorization code is bound to (RFC 6749 §4.1.3, RFC 7636 §4.4)."""
 
@@ -159,7 +168,7 @@ class TokenStore:
         access: Token,
         refresh: Token | None,
         following: Token | None,
-    ) -> Issued | Refusal:
+    ) -> Issued | Refused:
         """Consume ``code`` and store what it gives; at most one request ever succeeds.
 
         ``redirect_uri`` and ``code_challenge`` (made of the verifier) are empty where the
@@ -182,7 +191,7 @@ class TokenStore:
         ]
         status, stored, *issued = self._settled("redeem_code", keys, arguments)
         if status != "ok":
-            return Refusal(status)
+            return _refused(status, code, stored)
         remaining_ms, made_at = issued
         self._deliveries.note(keys[0], request_id, made_at)
         grant = grant_from_json(code.grant_id, stored)
@@ -195,7 +204,7 @@ class TokenStore:
         client_id: str,
         scope: str,
         candidates: Sequence[RefreshCandidate],
-    ) -> Issued | Refusal:
+    ) -> Issued | Refused:
         """Exchange a refresh token for its successor.
 
         ``scope`` is empty for all that was granted. ``candidates`` are what the token gives
@@ -222,7 +231,7 @@ class TokenStore:
             ],
         )
         if status != "ok":
-            return Refusal(status)
+            return _refused(status, presented, stored)
         remaining_ms, made_at, given_scope, candidate = issued
         self._deliveries.note(self.grant_key(presented.grant_id), presented.digest, made_at)
         grant = grant_from_json(presented.grant_id, stored)
@@ -278,7 +287,7 @@ class TokenStore:
             return None
         return grant_from_json(refresh.grant_id, stored)
 
-    def revoke(self, token: Token, client_id: str, *, whole_grant: bool) -> Refusal | Grant:
+    def revoke(self, token: Token, client_id: str, *, whole_grant: bool) -> Refused | Grant:
         """Take a genuine token back: a refresh token with its whole grant (RFC 7009 §2.1).
 
         ``client_id`` is empty when the caller did not say which client it is.
@@ -287,7 +296,9 @@ class TokenStore:
         if not whole_grant:
             keys.append(self._access_key(token))
         status, stored = self._link.run("revoke_token", keys, [client_id], replicated=True)
-        return grant_from_json(token.grant_id, stored) if status == "revoked" else Refusal(status)
+        if status != "revoked":
+            return _refused(status, token, stored)
+        return grant_from_json(token.grant_id, stored)
 
     def end_grant(self, grant_id: str) -> None:
         """End a grant with all its tokens; they are refused from this moment on."""
@@ -367,6 +378,11 @@ def _stored_grant(grant: Grant) -> dict[str, Any]:
         "scope": grant.scope,
         "registered": grant.registered,
     }
+
+
+def _refused(status: str, token: Token, stored: str) -> Refused:
+    user = grant_from_json(token.grant_id, stored).user if stored else None
+    return Refused(Refusal(status), token.grant_id, user)
 
 
 def grant_from_json(grant_id: str, stored: str) -> Grant:

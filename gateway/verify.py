@@ -146,19 +146,22 @@ class VerifyEndpoint:
             outcome="refused",
             status=denied.status,
             why=denied.why,
-            **_members(request, original, denied.token),
+            **_members(request, original, denied.token, denied.grant_id),
         )
         return denied_answer(denied, self._realm)
 
 
 def _members(
-    request: OwnRequest, original: OriginalRequest, token: AccessToken | None
+    request: OwnRequest,
+    original: OriginalRequest,
+    token: AccessToken | None,
+    grant_id: str | None = None,
 ) -> dict[str, str | None]:
     return {
         "method": original.method,
         "path": original.path,
         "client_id": token.client_id if token else None,
         "user": token.user if token else None,
-        "grant_id": token.grant_id if token else None,
+        "grant_id": token.grant_id if token else grant_id,
         "address": request.address,
     }

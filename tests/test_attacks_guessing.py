@@ -7,6 +7,8 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -232,8 +234,6 @@ def test_wrong_passwords_at_once_are_counted_by_all_workers_together(
 def test_wrong_secrets_at_once_are_counted_by_all_workers_together(
     two_workers: RunningGateway,
 ) -> None:
-    """A worker that does not know yet judges one secret more, and says 429 all the same."""
-
     def guess(number: int) -> RawResponse:
         basic = b64encode(f"service:guess {number}".encode()).decode()
         fields = {"grant_type": "client_credentials"}
@@ -244,3 +244,29 @@ def test_wrong_secrets_at_once_are_counted_by_all_workers_together(
     assert sorted(answers) == [401] * 10 + [429] * 20
     for number in range(4):
         assert_too_many(guess(number))
+
+
+def test_a_stop_holds_at_every_gateway_of_the_store_also_for_the_right_one(
+    tmp_path: Path, limited: RunningGateway
+) -> None:
+    """What one of them has counted, another one has never heard of but from the store."""
+    limits = (
+        ("sign_in_attempts = 1000", "sign_in_attempts = 1"),
+        ("client_attempts = 1000", "client_attempts = 3"),
+    )
+    fields = {"grant_type": "client_credentials", "client_id": "service"}
+    settings: dict[str, Any] = {"data_dir": limited.data_dir, "replace": limits}
+    with running_gateway("wrapped", tmp_path, **settings) as other:
+        here, there = "X-Forwarded-For: 198.51.100.41", "X-Forwarded-For: 198.51.100.42"
+        wrong, right = ({**fields, "client_secret": each} for each in ("wrong", SERVICE_SECRET))
+        for _ in range(4):
+            post(limited, TOKEN, wrong, here)
+        assert_too_many(post(other, TOKEN, right, here))
+        assert post(other, TOKEN, right, there).status == 200
+
+        visitor = Visitor(limited, "198.51.100.43")
+        for number in range(11):
+            assert visitor.sign_in(f"somebody-{number}", WRONG).status == 401
+        # Ten times as many as one name may fail; there, that is ten.
+        assert_too_many(Visitor(other, "198.51.100.43").sign_in("zoë", PASSWORD))
+        assert Visitor(other, "198.51.100.44").sign_in("zoë", PASSWORD).status == 303

@@ -127,9 +127,13 @@ def test_authorizing(audited: Audited) -> None:
 @pytest.mark.parametrize(
     ("changed", "why", "told"),
     [
-        ({"client_id": "x"}, "client", {"error": "invalid_client"}),
+        ({"client_id": "x"}, "client", {"error": "invalid_client", "client_id": "x"}),
         ({"client_id": ""}, "missing_client_id", {"error": "invalid_request"}),
-        ({"redirect_uri": "https://x.example/"}, "redirect_uri", {"error": "invalid_request"}),
+        (
+            {"redirect_uri": "https://x.example/"},
+            "redirect_uri",
+            {"error": "invalid_request", "client_id": "my-app"},
+        ),
         ({"scope": "admin"}, "scope", {"error": "invalid_scope", "client_id": "my-app"}),
         (
             {"response_type": "token"},
@@ -157,44 +161,62 @@ def test_exchanging_codes_and_refresh_tokens(audited: Audited) -> None:
     given = client.redeem(code).json()
     grant = {"client_id": "my-app", "user": "demo", "grant_id": grant_id(code), "scope": "project"}
     assert audited.line() == allowed("token", grant_type="authorization_code", **grant)
-    following = client.refresh(given["refresh_token"]).json()
-    assert audited.line() == allowed("token", grant_type="refresh_token", **grant)
-    client.refresh(following["refresh_token"])
-    audited.lines()
-
-    told = {"error": "invalid_grant", "client_id": "my-app"}
-    let_pass(audited.redis, grant_id(code), 1000)
     client.refresh(given["refresh_token"])
-    assert audited.line() == refused("token", "reused", **told)
-    code = audited.parties.code(client)
-    client.redeem(code)
-    audited.lines()
-    client.redeem(code)
-    assert audited.line() == refused("token", "replayed", **told)
+    assert audited.line() == allowed("token", grant_type="refresh_token", **grant)
+
+
+def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
+    """Whose grant it is, as far as there is one, and who came with it."""
+    client = audited.parties.public
+    told = {"error": "invalid_grant", "client_id": "my-app"}
     client.redeem("unknown")
     assert audited.line() == refused("token", "unknown", **told)
     code = audited.parties.code(client)
     audited.lines()
+    told |= {"user": "demo", "grant_id": grant_id(code)}
     client.redeem(code, redirect_uri="https://x.example/")
     assert audited.line() == refused("token", "redirect_uri", **told)
     client.redeem(code, code_verifier="v" * 43)
     assert audited.line() == refused("token", "code_verifier", **told)
     audited.parties.with_pkce.redeem(code)
-    told["client_id"] = "pkce-app"
-    assert audited.line() == refused("token", "client", **told)
+    assert audited.line() == refused("token", "client", **(told | {"client_id": "pkce-app"}))
+
+    given = client.redeem(code).json()
+    following = client.refresh(given["refresh_token"]).json()
+    client.refresh(following["refresh_token"])
+    audited.lines()
+    client.refresh(given["refresh_token"], scope="admin")
+    # More than the client may have at all: nobody asked the store about it.
+    of_nobody = {name: value for name, value in told.items() if name != "user"}
+    assert audited.line() == refused("token", "scope", **(of_nobody | {"error": "invalid_scope"}))
+    client.refresh(given["refresh_token"], scope="profile")
+    assert audited.line() == refused("token", "scope", **(told | {"error": "invalid_scope"}))
+    let_pass(audited.redis, grant_id(code), 1000)
+    client.refresh(given["refresh_token"])
+    assert audited.line() == refused("token", "reused", **told)
+    client.refresh(given["refresh_token"])
+    assert audited.line() == refused("token", "unknown", **of_nobody)
+
+    code = audited.parties.code(client)
+    client.redeem(code)
+    audited.lines()
+    client.redeem(code)
+    assert audited.line() == refused("token", "replayed", **(told | {"grant_id": grant_id(code)}))
 
 
 def test_a_token_request_of_whom_nobody_knows(audited: Audited) -> None:
+    """Who it says it is is told all the same."""
     url, told = audited.gateway.url, {"error": "invalid_client"}
     Client(url, "nobody").refresh("x")
-    assert audited.line() == refused("token", "unknown_client", **told)
+    assert audited.line() == refused("token", "unknown_client", client_id="nobody", **told)
+    told["client_id"] = "confidential"
     Client(url, "confidential").refresh("x")
     assert audited.line() == refused("token", "missing_secret", **told)
     for _ in range(2):
         Client(url, "confidential", "wrong").refresh("x")
         assert audited.line() == refused("token", "wrong_secret", **told)
     Client(url, "confidential", "wrong").refresh("x")
-    assert audited.line() == refused("token", "too_many_attempts")
+    assert audited.line() == refused("token", "too_many_attempts", client_id="confidential")
     Client(url).post(TOKEN, {"grant_type": "password", "client_id": "my-app"})
     told = {"error": "unsupported_grant_type", "client_id": "my-app"}
     assert audited.line() == refused("token", "grant_type", **told)
@@ -218,21 +240,32 @@ def test_revoking_and_introspecting(audited: Audited) -> None:
     parties = audited.parties
     client, asking = parties.public, parties.resource_server
     tokens = parties.tokens(client)
-    grant = grant_id(tokens.access)
+    grant = {"user": "demo", "grant_id": grant_id(tokens.access)}
+    asker = {"client_id": "resource-server"}
     audited.lines()
-    asking.introspect(tokens.access)
-    assert audited.line() == allowed("introspect", active=True, client_id="resource-server")
+    for token in (tokens.access, tokens.refresh):
+        asking.introspect(token)
+        assert audited.line() == allowed("introspect", active=True, **asker, **grant)
+        # Another client's: it is told nothing, and the log whom it asked about.
+        parties.service.introspect(token)
+        about = {"active": False, "client_id": "service"}
+        assert audited.line() == allowed("introspect", **about, **grant)
     parties.with_pkce.revoke(tokens.refresh)
-    assert audited.line() == refused("revoke", "client", client_id="pkce-app")
+    assert audited.line() == refused("revoke", "client", client_id="pkce-app", **grant)
     client.revoke(tokens.refresh)
-    told = {"client_id": "my-app", "user": "demo", "grant_id": grant}
-    assert audited.line() == allowed("revoke", **told)
+    assert audited.line() == allowed("revoke", client_id="my-app", **grant)
     client.revoke("x")
     assert audited.line() == refused("revoke", "unknown", client_id="my-app")
+    grant.pop("user")
+    client.revoke(tokens.refresh)
+    assert audited.line() == refused("revoke", "unknown", client_id="my-app", **grant)
     asking.introspect(tokens.access)
-    assert audited.line() == allowed("introspect", active=False, client_id="resource-server")
+    assert audited.line() == allowed("introspect", active=False, **asker, **grant)
+    asking.introspect("x")
+    assert audited.line() == allowed("introspect", active=False, **asker)
     client.post(INTROSPECT, {"token": "x", "client_id": "my-app"})
-    assert audited.line() == refused("introspect", "public_client", error="invalid_client")
+    told = {"error": "invalid_client", "client_id": "my-app"}
+    assert audited.line() == refused("introspect", "public_client", **told)
 
 
 def test_taking_back_what_was_allowed(audited: Audited) -> None:
@@ -258,6 +291,12 @@ def test_requests_to_the_backend(audited: Audited) -> None:
     client.get("/admin/x", access)
     about = {"method": "GET", "path": "/admin/x"}
     assert audited.line() == refused("request", "insufficient_scope", status=403, **about, **grant)
+
+    client.revoke(access)
+    audited.lines()
+    client.get("/projects/1", access)
+    about, ended = {"method": "GET", "path": "/projects/1"}, {"grant_id": grant_id(access)}
+    assert audited.line() == refused("request", "invalid_token", status=401, **about, **ended)
 
     port, about = audited.gateway.port, {"method": "POST", "path": "/public/x"}
     request(port, "/public/x", method="POST")

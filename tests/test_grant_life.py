@@ -31,7 +31,7 @@ from gateway.config import Client, SignIn, User
 from gateway.errors import OAuthError
 from gateway.grants import TokenResponse
 from gateway.pkce import s256_challenge
-from gateway.token_store import Grant, Refusal
+from gateway.token_store import Grant, Refusal, Refused
 from tests.support.stand import CLIENTS, LIFETIMES, Stand, asked, standing
 from tests.support.store import grant_id, grant_key, let_pass
 
@@ -250,10 +250,12 @@ class Gateway(RuleBasedStateMachine):
         """A refresh token ends its grant; a code is no token and ends nothing."""
         life = self.lives[grant_id(token)]
         done = self.core.grants.revoke(token, self._revoker(life, by))
-        if token == life.code or not life.lives(self.now):
-            assert done is Refusal.UNKNOWN
+        if token == life.code:
+            assert done is None
+        elif not life.lives(self.now):
+            assert done == Refused(Refusal.UNKNOWN, grant_id(token))
         elif by == "other":
-            assert done is Refusal.CLIENT
+            assert done == Refused(Refusal.CLIENT, grant_id(token), life.user)
         else:
             assert isinstance(done, Grant)
             life.ended = True
@@ -275,7 +277,8 @@ class Gateway(RuleBasedStateMachine):
     def operator_ends_grants(self, user: str | None, client: Client | None) -> None:
         if user is None and client is None:
             return
-        ended = self.core.grants.end_all(user=user, client_id=client.client_id if client else None)
+        client_id = client.client_id if client else None
+        ended = list(self.core.grants.end_all(user=user, client_id=client_id))
         expected = {
             key
             for key, life in self.lives.items()
@@ -308,7 +311,7 @@ class Gateway(RuleBasedStateMachine):
     def only_the_newest_refresh_token_is_active(self) -> None:
         for life in getattr(self, "lives", {}).values():
             for text in {*life.rotated_at, life.current} - {""}:
-                answer = self.core.grants.introspection(text, life.client)
+                answer = self.core.grants.introspection(text, life.client).members
                 assert answer["active"] == (life.lives(self.now) and text == life.current)
 
     @invariant()
@@ -372,11 +375,11 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
         parameters = {"grant_type": grant_type, "refresh_token": given.refresh_token}
 
     assert gateway.clients.remove("kept")
-    gateway.grants.end_all(client_id="kept")
+    assert list(gateway.grants.end_all(client_id="kept"))
     with pytest.raises(OAuthError) as refused:
         gateway.grants.exchange(registered, parameters)
     assert refused.value.error in {"invalid_client", "invalid_grant"}
-    assert gateway.grants.end_all(client_id="kept") == []
+    assert list(gateway.grants.end_all(client_id="kept")) == []
     gateway.link.close()
 
 
@@ -403,7 +406,7 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
     assert given.refresh_token is not None
     for text in (given.access_token, given.refresh_token):
         asking = replace(CLIENTS[1], introspect_any=True)
-        assert after.grants.introspection(text, asking) == {"active": False}
+        assert after.grants.introspection(text, asking).members == {"active": False}
     for each in (
         {"grant_type": "refresh_token", "refresh_token": given.refresh_token},
         parameters | {"code": waiting.text},

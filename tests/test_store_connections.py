@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,6 +16,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, ResponseError
 
+from gateway.config import Store
+from gateway.redis_link import RedisLink
 from gateway.redis_node import RedisNode
 from tests.support.serving import until
 from tests.support.store import embedded
@@ -184,3 +187,74 @@ def test_what_was_posted_arrives_also_where_the_connection_is_closed_at_once(
         node.close()
         assert isinstance(told.get(timeout=5), RedisConnectionError)
     until(lambda: redis.llen("posted") == 20)
+
+
+def test_what_is_posted_while_the_last_answers_are_read_is_told_too(
+    node: RedisNode, told: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that reads them is about to end, and no other one is begun beside it."""
+    read_owed, late = node._read_owed, ["late"]
+
+    def then_post() -> None:
+        read_owed()
+        if late:
+            node.post(("ECHO", late.pop()), monotonic() + 5, told.put)
+
+    monkeypatch.setattr(node, "_read_owed", then_post)
+    node.post(("ECHO", "first"), monotonic() + 5, told.put)
+    assert told.get(timeout=5) == "first"
+    assert told.get(timeout=5) == "late"
+
+
+def test_whoever_is_told_of_a_loss_takes_no_connection_along(
+    redis: Redis, threads: ThreadPoolExecutor
+) -> None:
+    """Not even by an error: the host of a wrapped application may end its greenlet there."""
+    path = redis.connection_pool.connection_kwargs["path"]
+    node = RedisNode({"path": path}, {}, connections=3, timeout=5.0)
+
+    def fail(answer: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        node.post(("ECHO", 1), monotonic() + 5, fail)
+        with suppress(KeyboardInterrupt):
+            node.drop_idle()
+        assert len(node._free) == 3
+        node.post(("ECHO", 1), monotonic() + 5, fail)
+        with suppress(KeyboardInterrupt):
+            node.send([("ECHO", 2)], monotonic() + 5)
+        assert len(node._free) == 3
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def link(data_dir: Path, redis: Redis) -> Iterator[RedisLink]:
+    link = RedisLink(Store(data_dir=data_dir, timeout=5.0))
+    yield link
+    link.close()
+
+
+def test_a_posted_script_that_was_answered_with_an_error_is_lost(
+    link: RedisLink, redis: Redis
+) -> None:
+    """Whatever the error: that it is on its way to another node, or that nothing is written."""
+    redis.rpush("a-list", "x")
+    lost: SimpleQueue[bool] = SimpleQueue()
+    link.post("note_delivery", ["no-grant"], ["x", 1], lost=partial(lost.put, False))
+    link.post("note_delivery", ["a-list"], ["x", 1], lost=partial(lost.put, True))
+    assert lost.get(timeout=5)
+    assert lost.empty()
+
+
+def test_a_link_that_was_closed_and_is_used_again_hears_of_what_is_lost(
+    link: RedisLink, redis: Redis
+) -> None:
+    redis.rpush("another-list", "x")
+    lost: SimpleQueue[str] = SimpleQueue()
+    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "before"))
+    link.close()
+    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "after"))
+    assert lost.get(timeout=5) == "after"
+    assert lost.empty()

@@ -22,6 +22,7 @@ from tests.faults.site import Site, insisting, seconds_until, site, timed, token
 from tests.faults.topologies import Server
 from tests.support.oauth_client import Client
 from tests.support.processes import ROOT, python_module
+from tests.support.store import grant_id, grant_key, let_pass
 
 _NOTE = calls_of("note_delivery")
 _REDEEM = calls_of("redeem_code")
@@ -38,8 +39,9 @@ def brief_site(folder: Path, way: Proxy) -> Iterator[Site]:
 
 
 def _is_noted(node: Server, token: str) -> bool:
-    grant_id = token.partition("_")[2][:20]
-    return "undelivered" not in str(node.redis.get(f"gateway:{{{grant_id}}}"))
+    kept = node.redis.get(grant_key(grant_id(token)))
+    assert isinstance(kept, str)
+    return "undelivered" not in kept
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +178,14 @@ def test_the_grace_time_runs_from_the_answer_also_where_the_note_came_later(
     assert site.use(refreshed.access).status_code == 401
 
 
-def test_a_code_whose_answer_was_lost_does_not_outlive_itself(way: Proxy, brief_site: Site) -> None:
+def test_a_code_whose_answer_was_lost_does_not_outlive_itself(
+    node: Server, way: Proxy, brief_site: Site
+) -> None:
     """The grant remembers its code for as long as it has tokens; that must not make it one."""
     site = brief_site
     code = site.code()
     way.drop_replies(*_REDEEM, times=2)
     assert timed(partial(site.client.redeem, code)).is_unavailable
-    for _ in range(3):
-        time.sleep(0.8)
+    let_pass(node.redis, grant_id(code), 3)
     refused = site.client.redeem(code)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
