@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,7 +49,8 @@ class AttemptLimit:
 
     def count(self, *who: str) -> None:
         """Count an attempt before it is judged. Raises TooMany past the limit."""
-        count, milliseconds = self._link.run("count_attempt", [self._key(who)], [self._window_ms])
+        arguments = (self._window_ms, secrets.token_urlsafe(6), self._limit)
+        count, milliseconds = self._link.run("count_attempt", [self._key(who)], arguments)
         if count > self._limit:
             raise TooMany(max(1, -(-milliseconds // 1000)))
 
@@ -64,16 +66,16 @@ class AttemptLimit:
 class FailureLimit(AttemptLimit):
     """A limit on failures: what goes right is not counted, and stopped by the others' failures.
 
-    To look is one GET, which :meth:`question` lets be sent along with something else.
+    To look is one SCARD, which :meth:`question` lets be sent along with something else.
     """
 
     def question(self, *who: str) -> Command:
         """Return the command whose answer :meth:`judge` wants."""
-        return ("GET", self._key(who))
+        return ("SCARD", self._key(who))
 
-    def judge(self, failures: str | None, *who: str) -> None:
+    def judge(self, failures: int, *who: str) -> None:
         """Raise TooMany while ``who`` is stopped; ``failures`` answers :meth:`question`."""
-        if int(failures or 0) > self._limit:
+        if failures > self._limit:
             milliseconds = self._link.command("PTTL", self._key(who))
             raise TooMany(max(1, -(-milliseconds // 1000)))
 

@@ -62,7 +62,8 @@ class Store:
 
     ``timeout`` bounds waiting for a connection, connecting and one command together; they are
     tried twice at most. ``wait_replicas`` is how many replicas must have a revocation before
-    it is acknowledged. ``ca_file``, ``cert_file`` and ``key_file`` are for the ``rediss`` schemes.
+    it is acknowledged. ``sentinel_user`` and ``sentinel_password`` are for the Sentinels, those in
+    ``url`` for the servers. ``ca_file``, ``cert_file`` and ``key_file`` are for ``rediss``.
     """
 
     url: str = "embedded"
@@ -71,6 +72,8 @@ class Store:
     timeout: float = 0.5
     connections: int = 100
     wait_replicas: int = 0
+    sentinel_user: str = ""
+    sentinel_password: str = field(default="", repr=False)
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None

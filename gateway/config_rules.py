@@ -125,6 +125,18 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[Clash]:
         yield _clash(upstream.key("ca_file"), message, upstream.key("url"))
 
 
+def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[Clash]:
+    """A login that nobody asks for means that somebody believes in a lock that is not there."""
+    store, of = settings.store, TOP.table("store")
+    for key in ("sentinel_user", "sentinel_password"):
+        if getattr(store, key) and "+sentinel:" not in store.url:
+            message = "is for a url with +sentinel"
+            yield _clash(of.key(key), message, of.key("url"))
+    if store.sentinel_user and not store.sentinel_password:
+        message = "has no sentinel_password"
+        yield _clash(of.key("sentinel_user"), message, of.key("sentinel_password"))
+
+
 def tls_files_can_be_read(settings: Settings) -> Iterator[Clash]:
     """Certificates and keys are PEM files (RFC 7468)."""
     store = settings.store
@@ -264,6 +276,7 @@ _ClientRule = Callable[[Settings, Place, Client], Iterator[Clash]]
 _RULES: tuple[_Rule, ...] = (
     plain_http_is_for_loopback,
     tls_files_are_for_tls,
+    sentinel_logins_are_for_sentinels,
     tls_files_can_be_read,
     grace_is_within_refresh_lifetime,
     tokens_end_with_their_grant,

@@ -120,6 +120,8 @@ _STORE = Table(
         "timeout": number(zero=False),
         "connections": _COUNT,
         "wait_replicas": whole_number(0),
+        "sentinel_user": text(),
+        "sentinel_password": text(),
         "ca_file": _file,
         "cert_file": _file,
         "key_file": _file,

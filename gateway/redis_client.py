@@ -94,8 +94,13 @@ def connect(store: Store, embedded_socket: Path | None = None) -> Topology:
 def _sentinel(store: Store, url: SplitResult, options: dict[str, Any], *, tls: bool) -> Topology:
     service, _, database = url.path.strip("/").partition("/")
     in_database = {**options, "db": int(database or 0)}
-    # The credentials are the servers'; the Sentinels have the same certificates and no others.
+    # The credentials in the URL are the servers'; the certificates are for all of them.
     of_sentinel = _tls(store, tls=tls)
+    if store.sentinel_password:
+        of_sentinel |= {
+            "username": store.sentinel_user or None,
+            "password": store.sentinel_password,
+        }
     return BehindSentinel(
         [
             _node(store, {"host": host, "port": port}, of_sentinel)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -72,11 +73,21 @@ class Punctual:
         self._sock.settimeout(self.seconds_left())
 
     def open(self) -> None:
-        """Connect. Raises redis-py's ConnectionError, TimeoutError and AuthenticationError."""
+        """Connect. Raises redis-py's ConnectionError, TimeoutError and AuthenticationError.
+
+        In a thread of its own, since not every part of it can be told when to end: to find the
+        addresses of a name takes no limit, each address of it has the whole, and each step of
+        TLS under gevent.
+        """
         this: Any = self
-        # The handshake of TLS has the second one.
         this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
-        this.connect()
+        opening = _Opening(this)
+        try:
+            threading.Thread(target=opening.connect, daemon=True).start()
+        except RuntimeError:
+            # No thread is to be had.
+            opening.connect()
+        opening.wait(self.seconds_left())
 
     def send(self, packed: Sequence[bytes]) -> None:
         """Send packed commands as redis-py does, but in one piece and seldom in two steps.
@@ -127,6 +138,33 @@ class Punctual:
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         this.disconnect()
+
+
+class _Opening:
+    """A connection that is being opened, and who waits for it, for a while."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._is_over = threading.Event()
+        self._error: BaseException | None = None
+        self._given_up = False
+
+    def connect(self) -> None:
+        try:
+            self._connection.connect()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self._error = error
+        self._is_over.set()
+        if self._given_up:
+            # Whoever gave it up may have closed it before there was anything to close.
+            self._connection.disconnect()
+
+    def wait(self, seconds: float) -> None:
+        if not self._is_over.wait(seconds):
+            self._given_up = True
+            raise RedisTimeoutError("the time is over")
+        if self._error is not None:
+            raise self._error
 
 
 class _TcpConnection(Punctual, Connection):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -105,6 +106,11 @@ class RedisLink:
     def begin_request(self) -> None:
         """Give what this thread asks from now on, all of it together, the time of one request."""
         _spent.set(0.0)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the store is asked again. Raises StoreUnavailable if there is no time."""
+        with self._bounded():
+            time.sleep(seconds)
 
     def command(self, *words: str | int, replicated: bool = False) -> Any:
         """Send one command, whose first argument is its key, and return its answer.

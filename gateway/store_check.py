@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import NamedTuple
 
+from redis.exceptions import ResponseError
+
 from gateway.redis_link import RedisLink, StoreUnavailable
 from gateway.redis_node import RedisNode
 
@@ -37,7 +39,16 @@ def store_warnings(link: RedisLink) -> list[StoreWarning]:
 
 
 def _warnings(link: RedisLink, node: RedisNode) -> Iterator[str]:
-    info = _members(link.command_at(node, "INFO"))
+    try:
+        info = _members(link.command_at(node, "INFO"))
+    except StoreUnavailable as error:
+        if not isinstance(error.__cause__, ResponseError):
+            raise
+        yield (
+            "it does not say how it is set up, so it is not known whether it can lose grants."
+            " Let the gateway's user ask INFO."
+        )
+        return
     yield from _version(info)
     if info.get("role") != "master":
         yield (

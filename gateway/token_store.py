@@ -1,9 +1,11 @@
 """Grants, codes and tokens in Redis: every change one atomic step in one hash slot.
 
-Two kinds of key hold everything about a grant, under its id as hash tag::
+Two kinds of key hold everything about a grant, under its id as hash tag, and a third one its
+end by a replay, for a minute::
 
     gateway:{<grant id>}                 the grant, JSON; while it exists its tokens can live
     gateway:{<grant id>}:<token digest>  one access token: when it expires, and its scope
+    gateway:{<grant id>}:ended           what was replayed, and the grant as it was
 
 So validation is one MGET, and ending a grant is one DEL. Lifetimes are the keys' own: the
 clock is Redis's, and gateways need not agree about the time. ``docs/storage.md`` shows every
@@ -13,7 +15,6 @@ key. Tokens appear as SHA-256 alone.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -174,7 +175,11 @@ class TokenStore:
         ``redirect_uri`` and ``code_challenge`` (made of the verifier) are empty where the
         request had none. A replay with the right proof ends the grant.
         """
-        keys = [self.grant_key(code.grant_id), self._access_key(access)]
+        keys = [
+            self.grant_key(code.grant_id),
+            self._ended_key(code.grant_id),
+            self._access_key(access),
+        ]
         arguments: list[str | int] = [
             client_id,
             code.digest,
@@ -217,6 +222,7 @@ class TokenStore:
             "rotate_refresh",
             [
                 self.grant_key(presented.grant_id),
+                self._ended_key(presented.grant_id),
                 *(self._access_key(each.access) for each in candidates),
             ],
             [
@@ -243,7 +249,7 @@ class TokenStore:
         while (answer := self._link.run(name, keys, arguments))[0] == "pending":
             if monotonic() > ends:
                 raise StoreUnavailable("pending")
-            time.sleep(_PENDING_PAUSE)
+            self._link.pause(_PENDING_PAUSE)
         return answer
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
@@ -360,6 +366,9 @@ class TokenStore:
     def grant_key(self, grant_id: str) -> str:
         """Return the key of a grant."""
         return f"{self._prefix}:{{{grant_id}}}"
+
+    def _ended_key(self, grant_id: str) -> str:
+        return f"{self.grant_key(grant_id)}:ended"
 
     def _access_key(self, access: Token) -> str:
         return f"{self._prefix}:{{{access.grant_id}}}:{access.digest}"

@@ -194,7 +194,10 @@ def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
     let_pass(audited.redis, grant_id(code), 1000)
     client.refresh(given["refresh_token"])
     assert audited.line() == refused("token", "reused", **told)
+    # Once more, as where the answer was lost: that it was a reuse is not forgotten at once.
     client.refresh(given["refresh_token"])
+    assert audited.line() == refused("token", "reused", **told)
+    client.refresh(following["refresh_token"])
     assert audited.line() == refused("token", "unknown", **of_nobody)
 
     code = audited.parties.code(client)

@@ -251,6 +251,18 @@ def test_a_certificate_for_a_url_without_tls_is_a_fault(tmp_path: Path) -> None:
     ]
 
 
+def test_a_login_for_sentinels_that_are_not_there_is_a_fault() -> None:
+    login = 'sentinel_user = "u"\nsentinel_password = "p"\n'
+    message = "is for a url with +sentinel"
+    assert faults(f'{ISSUER}[store]\nurl = "redis://r"\n{login}') == [
+        f"[store] sentinel_user: {message}",
+        f"[store] sentinel_password: {message}",
+    ]
+    assert faults(f'{ISSUER}[store]\nurl = "redis+sentinel://r"\n{login}') == []
+    [line] = faults(f'{ISSUER}[store]\nurl = "redis+sentinel://r"\nsentinel_user = "u"\n')
+    assert line == "[store] sentinel_user: has no sentinel_password"
+
+
 def test_an_audit_log_needs_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\[audit\] file: is in a folder that is not there"):
         settings_from_toml(

@@ -90,7 +90,7 @@ def test_a_code_exchange_costs_two_at_most_and_a_note(
     for client, asked in (
         (parties.public, []),
         # How often somebody failed in its name, which is asked along with what it is.
-        (parties.confidential, ["GET"]),
+        (parties.confidential, ["SCARD"]),
         (kept_in_the_store, ["GET"]),
     ):
         parties.tokens(client)
@@ -105,7 +105,7 @@ def test_a_refresh_costs_two_at_most_and_a_note(
     for client, asked in (
         (parties.public, []),
         # How often somebody failed in its name, which is asked along with what it is.
-        (parties.confidential, ["GET"]),
+        (parties.confidential, ["SCARD"]),
         (kept_in_the_store, ["GET"]),
     ):
         first = parties.tokens(client).refresh
@@ -121,11 +121,11 @@ def test_a_revocation_costs_one_and_introspection_one_and_a_secret_one_more(
     client = parties.confidential
     tokens = parties.tokens(client)
     client.introspect(tokens.access)
-    assert commands(redis, lambda: client.introspect(tokens.access)) == ["GET", "MGET"]
-    assert commands(redis, lambda: client.introspect(tokens.refresh)) == ["GET", "GET"]
+    assert commands(redis, lambda: client.introspect(tokens.access)) == ["SCARD", "MGET"]
+    assert commands(redis, lambda: client.introspect(tokens.refresh)) == ["SCARD", "GET"]
     client.revoke(tokens.access)
-    assert commands(redis, lambda: client.revoke(tokens.refresh)) == ["GET", "EVALSHA"]
-    assert commands(redis, lambda: client.revoke("gwr_unknown")) == ["GET"]
+    assert commands(redis, lambda: client.revoke(tokens.refresh)) == ["SCARD", "EVALSHA"]
+    assert commands(redis, lambda: client.revoke("gwr_unknown")) == ["SCARD"]
     access = parties.tokens(parties.public).access
     assert commands(redis, lambda: parties.public.revoke(access)) == ["EVALSHA"]
 
@@ -137,5 +137,5 @@ def test_wrong_credentials_cost_no_more_than_right_ones(parties: Parties, redis:
         return commands(redis, lambda: client.post(TOKEN, form))
 
     attempt("service", "wrong")
-    assert attempt("service", "wrong") == ["GET", "EVALSHA"]
-    assert attempt("nobody", "wrong") == ["GET", "GET"]
+    assert attempt("service", "wrong") == ["SCARD", "EVALSHA"]
+    assert attempt("nobody", "wrong") == ["GET", "SCARD"]

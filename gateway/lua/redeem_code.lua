@@ -1,6 +1,6 @@
 #!lua
 -- Consume an authorization code and store what it gives, in one step (RFC 6749 §4.1.3, §10.5).
--- KEYS  1 grant   2 access token
+-- KEYS  1 grant   2 how it ended   3 access token
 -- ARGV  1 client_id   2 code (digest)   3 redirect_uri, '' if none was sent
 --       4 code challenge of the verifier, '' if none was sent   5 id of this request
 --       6 access token lifetime (ms)   7 idle lifetime (ms)   8 absolute lifetime (ms)
@@ -9,13 +9,18 @@
 --      12 lifetime of the code (ms)
 -- Returns {'ok', grant (JSON), access token's remaining ms, when (ms)}, or {why not, grant (JSON)}.
 -- A wrong proof changes nothing; a replay with the right one ends the grant (RFC 9700 §4.5).
--- Safe to repeat: the request that redeemed the code gets the same answer again. If that answer
--- never arrived (see note_delivery), nobody has the tokens, and the client's next request gets
--- them: a store that fell silent is no replay. 'pending' from the first that asks again until
+-- Safe to repeat: the request that redeemed the code gets the same answer again, and a replay that
+-- ended the grant is one again for a minute. If the answer that gave the tokens
+-- never arrived (see note_delivery), nobody has them, and the client's next request gets them: a
+-- store that fell silent is no replay. 'pending' from the first that asks again until
 -- whoever had the answer would have said so. And no code outlives itself: the grant keeps it for
 -- as long as there are tokens, to know a replay.
 local stored = redis.call('GET', KEYS[1])
-if not stored then return {'unknown', ''} end
+if not stored then
+  local ended = cjson.decode(redis.call('GET', KEYS[2]) or '[]')
+  if ended[1] == ARGV[2] then return {'replayed', ended[2]} end
+  return {'unknown', ''}
+end
 local grant = cjson.decode(stored)
 if grant.code ~= ARGV[2] then return {'unknown', ''} end
 if grant.client ~= ARGV[1] then return {'client', stored} end
@@ -26,11 +31,12 @@ if grant.challenge ~= ARGV[4] then return {'code_verifier', stored} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if grant.redeemed == ARGV[5] then
-  return {'ok', stored, redis.call('PTTL', KEYS[2]), now}
+  return {'ok', stored, redis.call('PTTL', KEYS[3]), now}
 elseif grant.redeemed then
   local undelivered = grant.undelivered
   local is_over = now > (grant.since + 1) * 1000 + tonumber(ARGV[12])
   if is_over or not undelivered or undelivered[1] ~= grant.redeemed then
+    redis.call('SET', KEYS[2], cjson.encode({ARGV[2], stored}), 'PX', 60000)
     redis.call('DEL', KEYS[1])
     return {'replayed', stored}
   end
@@ -59,5 +65,5 @@ local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
 stored = cjson.encode(grant)
 redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
 -- What was revoked meanwhile stays so: a store that was set back, or whose answer was lost.
-redis.call('SET', KEYS[2], ends_at .. ' ' .. grant.scope, 'PX', access_ms, 'NX')
-return {'ok', stored, math.min(access_ms, redis.call('PTTL', KEYS[2])), now}
+redis.call('SET', KEYS[3], ends_at .. ' ' .. grant.scope, 'PX', access_ms, 'NX')
+return {'ok', stored, math.min(access_ms, redis.call('PTTL', KEYS[3])), now}

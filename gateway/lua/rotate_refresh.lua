@@ -1,6 +1,6 @@
 #!lua
 -- Exchange a refresh token for its successor and an access token (RFC 6749 §6, RFC 9700 §4.14).
--- KEYS  1 grant   2.. access token under each of the gateway's keys, newest first
+-- KEYS  1 grant   2 how it ended   3.. access token under each of the gateway's keys, newest first
 -- ARGV  1 client_id   2 refresh token (digest)   3 scope, '' for the grant's own
 --       4 access token lifetime (ms)   5 idle lifetime (ms)   6 grace (ms)
 --       7 how long a gateway that had an answer may need to say so, once the store is back (ms)
@@ -10,11 +10,16 @@
 -- The caller has proved that the token is genuine. So one that is neither current nor within
 -- its grace was used before, and its reuse ends the grant.
 -- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
--- same access token, which lives no longer for it and stays revoked if it was. The grace time
+-- same access token, which lives no longer for it and stays revoked if it was; and a reuse that
+-- ended the grant is one again for a minute. The grace time
 -- begins with the answer that arrived (see note_delivery), however long the store was silent.
 -- 'pending' after it, from the first that asks until whoever had the answer would have said so.
 local stored = redis.call('GET', KEYS[1])
-if not stored then return {'unknown', ''} end
+if not stored then
+  local ended = cjson.decode(redis.call('GET', KEYS[2]) or '[]')
+  if ended[1] == ARGV[2] then return {'reused', ended[2]} end
+  return {'unknown', ''}
+end
 local grant = cjson.decode(stored)
 if grant.client ~= ARGV[1] then return {'client', stored} end
 if not grant.refresh then return {'unknown', stored} end
@@ -64,7 +69,7 @@ if rotated_at then
   -- that has it no more can neither tell that one nor give another.
   local known = {[grant.refresh] = true}
   for _, entry in ipairs(rotated) do known[entry[1]] = true end
-  for candidate = 1, #KEYS - 1 do
+  for candidate = 1, #KEYS - 2 do
     if known[ARGV[6 + 2 * candidate]] then key = candidate end
   end
   if not key then return {'unknown', stored} end
@@ -81,6 +86,7 @@ elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
   grant.undelivered = {ARGV[2], now}
   key, rotated_at = 1, now
 else
+  redis.call('SET', KEYS[2], cjson.encode({ARGV[2], stored}), 'PX', 60000)
   redis.call('DEL', KEYS[1])
   return {'reused', stored}
 end
@@ -93,7 +99,7 @@ redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
 access_ms = math.min(access_ms, rotated_at + tonumber(ARGV[4]) - now)
 if access_ms > 0 then
   local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
-  redis.call('SET', KEYS[1 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
+  redis.call('SET', KEYS[2 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
 end
-local remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[1 + key])))
+local remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[2 + key])))
 return {'ok', stored, remaining_ms, now, scope, key}

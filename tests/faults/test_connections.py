@@ -78,6 +78,16 @@ def test_a_user_who_may_do_no_more_than_the_gateway_needs_is_enough(
     assert guarded.ask("ACL", "LOG") == []
 
 
+def test_a_store_that_does_not_say_how_it_is_set_up_is_warned_of(guarded: Server) -> None:
+    guarded.ask("ACL", "SETUSER", "blind", "on", ">b", "resetkeys", "~gateway:*", "+@read")
+    link = RedisLink(Store(url=f"redis://blind:b@127.0.0.1:{guarded.port}"))
+    [warning] = store_warnings(link)
+    assert warning.text.startswith("it does not say how it is set up")
+    link.close()
+    guarded.ask("ACL", "DELUSER", "blind")
+    guarded.ask("ACL", "LOG", "RESET")
+
+
 def _judge_life(site: Site) -> None:
     tokens = site.tokens()
     refreshed = tokens_of(site.client.refresh(tokens.refresh))
