@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.bearer import MalformedBearer, bearer_token, challenge
+from gateway.grant_values import AccessToken
 from gateway.grants import Grants
 from gateway.paths import RefusedPath
 from gateway.routes import Routes
-from gateway.token_store import AccessToken
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from gateway.client_authentication import authenticated_client, presented_client
 from gateway.clients import Clients, RegisteredClient
 from gateway.config import Settings
 from gateway.errors import OAuthError, invalid_client, invalid_request
+from gateway.grant_values import Grant, Refused
 from gateway.grants import Grants
 from gateway.own_request import OwnRequest
 from gateway.pages import Pages
@@ -42,7 +43,6 @@ from gateway.parameters import (
 )
 from gateway.session_store import ConsentStore
 from gateway.sign_in import ResourceOwner
-from gateway.token_store import Grant, Refused
 
 
 class AuthorizationEndpoint:

@@ -14,9 +14,7 @@ from gateway.authorization import AuthorizationRequest
 from gateway.clients import Clients, RegisteredClient, is_public
 from gateway.config import Client, Settings
 from gateway.errors import OAuthError, invalid_client, invalid_grant, invalid_scope
-from gateway.parameters import Parameters, required, scope_names
-from gateway.pkce import s256_challenge
-from gateway.token_store import (
+from gateway.grant_values import (
     AccessToken,
     CodeBinding,
     Grant,
@@ -24,8 +22,10 @@ from gateway.token_store import (
     RefreshCandidate,
     Refusal,
     Refused,
-    TokenStore,
 )
+from gateway.parameters import Parameters, required, scope_names
+from gateway.pkce import s256_challenge
+from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
 
 

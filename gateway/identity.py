@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.config import Identity
-from gateway.token_store import AccessToken
+from gateway.grant_values import AccessToken
 
 # The default names go whatever the configured ones are: a backend may know them by heart.
 # The others ask the backend to take the request for another one than was judged.

@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
+from gateway.grant_values import Grant, grant_from_json
 from gateway.redis_connection import Command
 from gateway.redis_link import RedisLink
-from gateway.token_store import Grant, TokenStore, grant_from_json
+from gateway.token_store import TokenStore
 
 _BATCH = 200
 

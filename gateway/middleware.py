@@ -16,13 +16,13 @@ from gateway.assembly import WSGIApplication, gateway
 from gateway.config import Settings
 from gateway.decisions import Allowed, Denied, refused_path
 from gateway.forwarding import request_target
+from gateway.grant_values import AccessToken
 from gateway.identity import environ_key
 from gateway.own_endpoints import RETRY_AFTER
 from gateway.paths import RefusedPath, readings
 from gateway.peers import client_address, is_trusted
 from gateway.proxy_errors import ProxyError, respond
 from gateway.redis_link import StoreUnavailable
-from gateway.token_store import AccessToken
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,7 +33,7 @@ class OAuthGateway:
 
     ``app`` is any WSGI application, ``settings`` what :func:`gateway.load_config` returns.
     The application finds who asks in ``REMOTE_USER``, in the configured headers, and as an
-    :class:`~gateway.token_store.AccessToken` in ``environ["gateway.token"]``.
+    :class:`~gateway.grant_values.AccessToken` in ``environ["gateway.token"]``.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path; that one is then judged. Raises EmbeddedStoreError if an

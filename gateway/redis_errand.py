@@ -49,7 +49,8 @@ class Errand:
     ``ends`` is when all of it has to end (monotonic), ``timeout`` how long one attempt may
     take (s). ``decisive`` is how many of the answers, from the first, may send all commands
     on; all by default. ``in_full`` replaces the first command at a server that does not know
-    the script it names.
+    the script it names. With ``apart`` it is not waited for keys that are just being moved to
+    be together: the caller can ask for each by itself.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Errand:
         node: RedisNode | None = None,
         decisive: int | None = None,
         in_full: Command | None = None,
+        apart: bool = False,
     ) -> None:
         self._topology = topology
         self._commands = commands
@@ -72,6 +74,7 @@ class Errand:
         self._fixed = node
         self._decisive = decisive
         self._in_full = in_full
+        self._apart = apart
         self._node = node
         self._asking = False
         self._admitted: RedisNode | None = None
@@ -134,7 +137,7 @@ class Errand:
                 self._node = self._topology.follow(error, node)
                 self._asking = not isinstance(error, MovedError)
                 return self._node is not None
-            case TryAgainError() if monotonic() + _MOVING_PAUSE < self._ends:
+            case TryAgainError() if not self._apart and monotonic() + _MOVING_PAUSE < self._ends:
                 time.sleep(_MOVING_PAUSE)
                 return True
             case ClusterDownError() | ReadOnlyError() if self._has_another_try():

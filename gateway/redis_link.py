@@ -24,7 +24,7 @@ from importlib.resources import files
 from time import monotonic
 from typing import Any, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, TryAgainError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.circuit import CircuitOpen
@@ -43,6 +43,10 @@ _spent: ContextVar[float | None] = ContextVar("spent", default=None)
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
     """The store gave no answer, or refused for a reason of its own. Nothing is known."""
+
+
+class BeingMoved(StoreUnavailable):
+    """The keys of a command are on two nodes at the moment, or a new one would be."""
 
 
 class Script(NamedTuple):
@@ -112,13 +116,13 @@ class RedisLink:
         with self._bounded():
             time.sleep(seconds)
 
-    def command(self, *words: str | int, replicated: bool = False) -> Any:
+    def command(self, *words: str | int, replicated: bool = False, apart: bool = False) -> Any:
         """Send one command, whose first argument is its key, and return its answer.
 
-        ``replicated`` waits until ``store.wait_replicas`` replicas have it as well.
-        Raises StoreUnavailable.
+        ``replicated`` waits until ``store.wait_replicas`` replicas have it as well. Raises
+        StoreUnavailable; with ``apart`` BeingMoved at once, and not after some waiting.
         """
-        return self._one(words, replicated=replicated)
+        return self._one(words, replicated=replicated, apart=apart)
 
     def commands(self, *commands: Command) -> list[Any]:
         """Send several commands, in one round trip for each node; return their answers.
@@ -145,11 +149,11 @@ class RedisLink:
     def command_and_note(self, words: Command, note: Command) -> Any:
         """Send a command, and with it in one round trip a note whose loss does no harm.
 
-        Returns the command's answer. Raises StoreUnavailable.
+        Returns the command's answer. Raises StoreUnavailable, and BeingMoved.
         """
         with self._bounded() as (topology, ends):
-            both = (words, note)
-            return _good(self._sent(topology, both, ends, key=str(words[1]), decisive=1)[0])
+            both, key = (words, note), str(words[1])
+            return _good(self._sent(topology, both, ends, key=key, decisive=1, apart=True)[0])
 
     def run(
         self,
@@ -158,10 +162,11 @@ class RedisLink:
         arguments: Sequence[str | int],
         *,
         replicated: bool = False,
+        apart: bool = False,
     ) -> Any:
         """Run the script ``name`` and return its answer. Raises StoreUnavailable.
 
-        ``replicated`` waits until ``store.wait_replicas`` replicas have its changes as well.
+        ``replicated`` and ``apart`` are those of :meth:`command`.
         """
         lua = script(name)
         tail = (len(keys), *keys, *arguments)
@@ -170,6 +175,7 @@ class RedisLink:
             key=keys[0],
             replicated=replicated,
             in_full=("EVAL", lua.text, *tail),
+            apart=apart,
         )
 
     def post(
@@ -216,13 +222,14 @@ class RedisLink:
         key: str | None = None,
         replicated: bool,
         in_full: Command | None = None,
+        apart: bool = False,
     ) -> Any:
         if key is None and len(words) > 1:
             key = str(words[1])
         with self._bounded() as (topology, ends):
             wanted = self._settings.wait_replicas if replicated else 0
             commands = [words, *self._until_replicated(str(key), wanted)]
-            answers = self._sent(topology, commands, ends, key=key, in_full=in_full)
+            answers = self._sent(topology, commands, ends, key=key, in_full=in_full, apart=apart)
             answer, *rest = map(_good, answers)
             if rest and rest[-1] < wanted:
                 logger.warning("a change is on %d replicas, not on %d", rest[-1], wanted)
@@ -249,6 +256,8 @@ class RedisLink:
             yield self._opened(), started + left
         except CircuitOpen:
             raise StoreUnavailable("CircuitOpen") from None
+        except TryAgainError:
+            raise BeingMoved("TryAgainError") from None
         except (RedisError, EmbeddedStoreError) as error:
             logger.warning("the store gave no answer: %s", type(error).__name__)
             if isinstance(error, EmbeddedStoreError) or is_silence(error):

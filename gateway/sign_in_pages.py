@@ -16,6 +16,7 @@ from gateway.browser import Browsers
 from gateway.clients import Clients
 from gateway.config import Settings
 from gateway.errors import OAuthError
+from gateway.grant_values import Grant
 from gateway.grants import Grants
 from gateway.own_request import OwnRequest
 from gateway.pages import Application, Page, Pages
@@ -23,7 +24,6 @@ from gateway.parameters import decoded_pairs
 from gateway.peers import network_of
 from gateway.session_store import ConsentStore, SessionStore
 from gateway.sign_in import ResourceOwner, ResourceOwners
-from gateway.token_store import Grant
 from gateway.tokens import GRANT_ID, new_secret
 
 _LONGEST_NAME = 255

@@ -16,23 +16,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from string import ascii_letters, digits
 from time import monotonic
 from typing import Any
 
 from gateway.config import Tokens
 from gateway.deliveries import Deliveries
-from gateway.redis_link import RedisLink, StoreUnavailable, script
+from gateway.grant_index import GrantIndex
+from gateway.grant_values import (
+    AccessToken,
+    CodeBinding,
+    Grant,
+    Issued,
+    RefreshCandidate,
+    Refusal,
+    Refused,
+    grant_from_json,
+)
+from gateway.redis_link import BeingMoved, RedisLink, StoreUnavailable, script
 from gateway.tokens import Token
-
-# A client may have most of all grants: its index is cut up by the first character of their
-# ids, so that a cluster's nodes share it.
-_SHARDS = ascii_letters + digits + "-_"
-
-# How many grants are asked for at once.
-_BATCH = 500
 
 # How long to wait before asking again whether a code's first request was answered (s).
 _PENDING_PAUSE = 0.02
@@ -43,96 +44,13 @@ _TOUCH_SECONDS = 60.0
 _TOUCHES_REMEMBERED = 20_000
 
 
-class Refusal(Enum):
-    """Why a code or token was refused. For the audit log; clients get RFC 6749's error."""
-
-    UNKNOWN = "unknown"
-    CLIENT = "client"
-    REDIRECT_URI = "redirect_uri"
-    CODE_VERIFIER = "code_verifier"
-    SCOPE = "scope"
-    REPLAYED = "replayed"
-    REUSED = "reused"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a user allowed a client, or a client its own; times are seconds since the epoch.
-
-    ``registered`` tells where the client was registered: ``file`` or ``store``. A grant is
-    ``redeemed`` once it has given tokens; before, all there is of it is a code.
-    """
-
-    grant_id: str
-    client_id: str
-    user: str | None
-    scope: str
-    registered: str
-    since: int = 0
-    used: int = 0
-    redeemed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A code or token that was refused: why, and of which grant it is, if there is one."""
-
-    why: Refusal
-    grant_id: str
-    user: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CodeBinding:
-    """What an authorization code is bound to (RFC 6749 §4.1.3, RFC 7636 §4.4)."""
-
-    redirect_uri: str
-    redirect_uri_sent: bool
-    code_challenge: str
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A valid access token; ``expires_at`` is seconds since the epoch."""
-
-    grant_id: str
-    client_id: str
-    user: str | None
-    scope: str
-    expires_at: int
-    registered: str
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        """The scope as a set of names."""
-        return frozenset(self.scope.split())
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A grant whose tokens were issued: the access token's scope and remaining seconds."""
-
-    grant: Grant
-    expires_in: int
-    scope: str
-    candidate: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshCandidate:
-    """What a refresh token gives under one of the gateway's keys."""
-
-    access: Token
-    refresh: Token
-    following: Token
-
-
 class TokenStore:
     """Every operation on grants. Each raises StoreUnavailable when Redis does not answer."""
 
     def __init__(self, link: RedisLink, key_prefix: str, lifetimes: Tokens) -> None:
         self._link = link
         self._deliveries = Deliveries(link)
+        self._index = GrantIndex(link, key_prefix)
         self._prefix = key_prefix
         self._access_ms = lifetimes.access_seconds * 1000
         self._code_ms = lifetimes.code_seconds * 1000
@@ -197,7 +115,7 @@ class TokenStore:
         status, stored, *issued = self._settled("redeem_code", keys, arguments)
         if status != "ok":
             return _refused(status, code, stored)
-        remaining_ms, made_at = issued
+        remaining_ms, made_at, *_ = issued
         self._deliveries.note(keys[0], request_id, made_at)
         grant = grant_from_json(code.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), grant.scope)
@@ -238,7 +156,7 @@ class TokenStore:
         )
         if status != "ok":
             return _refused(status, presented, stored)
-        remaining_ms, made_at, given_scope, candidate = issued
+        remaining_ms, made_at, given_scope, candidate, *_ = issued
         self._deliveries.note(self.grant_key(presented.grant_id), presented.digest, made_at)
         grant = grant_from_json(presented.grant_id, stored)
         return Issued(grant, _seconds(remaining_ms), given_scope, int(candidate) - 1)
@@ -246,19 +164,42 @@ class TokenStore:
     def _settled(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Run a script until it can tell whether an earlier answer has arrived."""
         ends = monotonic() + self._link.patience
-        while (answer := self._link.run(name, keys, arguments))[0] == "pending":
+        while (answer := self._changed(name, keys, arguments))[0] == "pending":
             if monotonic() > ends:
                 raise StoreUnavailable("pending")
             self._link.pause(_PENDING_PAUSE)
         return answer
 
+    def _changed(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+        """Change a grant, and keep the access token that this gives.
+
+        Where a cluster is just moving them one by one, they may be on two nodes, and a new one
+        belongs to the other: then first the grant is changed and after that the access token
+        kept. Both can be repeated, and neither is worth anything without the other.
+        """
+        try:
+            return self._link.run(name, keys, arguments, apart=True)
+        except BeingMoved:
+            answer = self._link.run(name, keys[:1], arguments)
+        if answer[0] == "ok":
+            number, value, lifetime_ms = answer[5:]
+            answer[2] = self._kept(keys[1 + number], value, lifetime_ms)
+        return answer
+
+    def _kept(self, access_key: str, value: str, lifetime_ms: int) -> int:
+        if lifetime_ms <= 0:
+            return 0
+        return int(self._link.run("keep_access", [access_key], [value, lifetime_ms]))
+
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
-        self._link.run(
-            "issue_access",
-            [self.grant_key(grant.grant_id), self._access_key(access)],
-            [_json(_stored_grant(grant)), self._access_ms],
-        )
+        keys = [self.grant_key(grant.grant_id), self._access_key(access)]
+        arguments: list[str | int] = [_json(_stored_grant(grant)), self._access_ms]
+        try:
+            self._link.run("issue_access", keys, arguments, apart=True)
+        except BeingMoved:
+            value = self._link.run("issue_access", keys[:1], arguments)
+            self._kept(keys[1], value, self._access_ms)
         self._list(grant, self._access_ms)
         return Issued(grant, _seconds(self._access_ms), grant.scope)
 
@@ -267,12 +208,15 @@ class TokenStore:
 
         One round trip, also when the time of the grant's last use is noted along with it.
         """
-        read = ("MGET", self.grant_key(access.grant_id), self._access_key(access))
-        stored, remaining = (
-            self._link.command_and_note(read, self._touch(access))
-            if self._touch_is_due(access.grant_id)
-            else self._link.command(*read)
-        )
+        keys = self.grant_key(access.grant_id), self._access_key(access)
+        try:
+            stored, remaining = (
+                self._link.command_and_note(("MGET", *keys), self._touch(access))
+                if self._touch_is_due(access.grant_id)
+                else self._link.command("MGET", *keys, apart=True)
+            )
+        except BeingMoved:
+            stored, remaining = self._link.commands(*(("GET", key) for key in keys))
         if not stored or not remaining:
             return None
         grant = json.loads(stored)
@@ -301,10 +245,24 @@ class TokenStore:
         keys = [self.grant_key(token.grant_id)]
         if not whole_grant:
             keys.append(self._access_key(token))
-        status, stored = self._link.run("revoke_token", keys, [client_id], replicated=True)
+        try:
+            status, stored = self._link.run(
+                "revoke_token", keys, [client_id], replicated=True, apart=True
+            )
+        except BeingMoved:
+            status, stored = self._revoked_apart(keys[0], keys[1], client_id)
         if status != "revoked":
             return _refused(status, token, stored)
         return grant_from_json(token.grant_id, stored)
+
+    def _revoked_apart(self, key: str, access_key: str, client_id: str) -> tuple[str, str]:
+        stored, lifetime_ms = self._link.commands(("GET", key), ("PTTL", key))
+        if stored is None:
+            return "unknown", ""
+        if client_id and json.loads(stored)["client"] != client_id:
+            return "client", stored
+        self._link.run("end_access", [access_key], [lifetime_ms], replicated=True)
+        return "revoked", stored
 
     def end_grant(self, grant_id: str) -> None:
         """End a grant with all its tokens; they are refused from this moment on."""
@@ -312,23 +270,15 @@ class TokenStore:
 
     def grants_of_user(self, user: str) -> Iterator[Grant]:
         """Yield the user's grants: those with tokens, and those whose code waits."""
-        return self._listed(self._user_index(user))
+        return self._listed(self._index.of_user(user))
 
     def grants_of_client(self, client_id: str) -> Iterator[Grant]:
         """Yield the client's grants: those with tokens, and those whose code waits."""
-        for shard in _SHARDS:
-            yield from self._listed(self._client_index(client_id, shard))
+        for index in self._index.all_of_client(client_id):
+            yield from self._listed(index)
 
     def _listed(self, index: str) -> Iterator[Grant]:
-        # A scan, since entries come and go meanwhile and would shift the pages of a range.
-        seen: set[str] = set()
-        cursor = ""
-        while cursor != "0":
-            cursor, scanned = self._link.run("scan_index", [index], [cursor or "0", _BATCH])
-            grant_ids = list(dict.fromkeys(each for each in scanned if each not in seen))
-            if not grant_ids:
-                continue
-            seen.update(grant_ids)
+        for grant_ids in self._index.read(index):
             answers = self._link.commands(*(("GET", self.grant_key(each)) for each in grant_ids))
             dropped = []
             for grant_id, stored in zip(grant_ids, answers, strict=True):
@@ -336,18 +286,17 @@ class TokenStore:
                     dropped.append(grant_id)
                 else:
                     yield grant_from_json(grant_id, stored)
-            if dropped:
-                self._link.command("ZREM", index, *dropped)
+            self._index.drop(index, dropped)
 
     def _list(self, grant: Grant, lifetime_ms: int) -> None:
         for index in self.indexes_of(grant):
-            self._link.run("list_in_index", [index], [grant.grant_id, lifetime_ms])
+            self._index.enter(index, grant.grant_id, lifetime_ms)
 
     def indexes_of(self, grant: Grant) -> list[str]:
         """Return the keys of the indexes that a grant belongs in."""
-        indexes = [self._client_index(grant.client_id, grant.grant_id[0])]
+        indexes = [self._index.of_client(grant.client_id, grant.grant_id)]
         if grant.user is not None:
-            indexes.append(self._user_index(grant.user))
+            indexes.append(self._index.of_user(grant.user))
         return indexes
 
     def _touch_is_due(self, grant_id: str) -> bool:
@@ -373,12 +322,6 @@ class TokenStore:
     def _access_key(self, access: Token) -> str:
         return f"{self._prefix}:{{{access.grant_id}}}:{access.digest}"
 
-    def _user_index(self, user: str) -> str:
-        return f"{self._prefix}:grants-of-user:{user}"
-
-    def _client_index(self, client_id: str, shard: str) -> str:
-        return f"{self._prefix}:grants-of-client:{shard}:{client_id}"
-
 
 def _stored_grant(grant: Grant) -> dict[str, Any]:
     return {
@@ -392,21 +335,6 @@ def _stored_grant(grant: Grant) -> dict[str, Any]:
 def _refused(status: str, token: Token, stored: str) -> Refused:
     user = grant_from_json(token.grant_id, stored).user if stored else None
     return Refused(Refusal(status), token.grant_id, user)
-
-
-def grant_from_json(grant_id: str, stored: str) -> Grant:
-    """Read a grant as it is kept."""
-    members = json.loads(stored)
-    return Grant(
-        grant_id,
-        members["client"],
-        members["user"],
-        members["scope"],
-        members["registered"],
-        members["since"],
-        members.get("used", members["since"]),
-        "used" in members,
-    )
 
 
 def _json(members: dict[str, Any]) -> str:

@@ -19,11 +19,11 @@ from gateway.client_socket import HEADER_LINES
 from gateway.config import Settings
 from gateway.decisions import Decisions, Denied, refused_path
 from gateway.forwarding import request_target
+from gateway.grant_values import AccessToken
 from gateway.identity import IdentityHeaders
 from gateway.own_request import OwnRequest
 from gateway.paths import RefusedPath, readings
 from gateway.proxy_errors import ProxyError
-from gateway.token_store import AccessToken
 
 # Each proxy has its own pair of names: nginx by custom the first, all others the second.
 _PAIRS = (

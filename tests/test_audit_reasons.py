@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from gateway.token_store import Refusal
+from gateway.grant_values import Refusal
 from tests.support.processes import ROOT
 
 _TEXT = (ROOT / "docs" / "audit.md").read_text("utf-8")

@@ -29,9 +29,9 @@ from hypothesis.stateful import (
 from gateway.clients import RegisteredClient
 from gateway.config import Client, SignIn, User
 from gateway.errors import OAuthError
+from gateway.grant_values import Grant, Refusal, Refused
 from gateway.grants import TokenResponse
 from gateway.pkce import s256_challenge
-from gateway.token_store import Grant, Refusal, Refused
 from tests.support.stand import CLIENTS, LIFETIMES, Stand, asked, standing
 from tests.support.store import grant_id, grant_key, let_pass
 

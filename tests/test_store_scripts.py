@@ -11,17 +11,10 @@ import pytest
 from redis import Redis
 
 from gateway.config import Tokens
+from gateway.grant_values import CodeBinding, Grant, Issued, RefreshCandidate, Refusal, Refused
 from gateway.grants import TokenResponse
 from gateway.pkce import s256_challenge
-from gateway.token_store import (
-    CodeBinding,
-    Grant,
-    Issued,
-    RefreshCandidate,
-    Refusal,
-    Refused,
-    TokenStore,
-)
+from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKey, TokenKeys, new_grant_id
 from tests.support.stand import LIFETIMES, Stand, standing
 from tests.support.store import grant_key, keys_of, let_pass, stored_grant

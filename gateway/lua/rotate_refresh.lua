@@ -1,12 +1,13 @@
 #!lua
 -- Exchange a refresh token for its successor and an access token (RFC 6749 §6, RFC 9700 §4.14).
--- KEYS  1 grant   2 how it ended   3.. access token under each of the gateway's keys, newest first
+-- KEYS  1 grant   2 how it ended   3.. access token under each of the gateway's keys, newest first;
+--       all but 1 absent while they are elsewhere
 -- ARGV  1 client_id   2 refresh token (digest)   3 scope, '' for the grant's own
 --       4 access token lifetime (ms)   5 idle lifetime (ms)   6 grace (ms)
 --       7 how long a gateway that had an answer may need to say so, once the store is back (ms)
 --       then under each key, newest first: successor (digest), the successor's own (digest)
 -- Returns {'ok', grant (JSON), access token's remaining ms, when (ms), scope, which key (1 is the
--- newest)}, or {why not, grant (JSON)}.
+-- newest), access token's value, its lifetime (ms)}, or {why not, grant (JSON)}.
 -- The caller has proved that the token is genuine. So one that is neither current nor within
 -- its grace was used before, and its reuse ends the grant.
 -- Safe to repeat: what was rotated in the grace time gives the same successor again, and the
@@ -16,7 +17,7 @@
 -- 'pending' after it, from the first that asks until whoever had the answer would have said so.
 local stored = redis.call('GET', KEYS[1])
 if not stored then
-  local ended = cjson.decode(redis.call('GET', KEYS[2]) or '[]')
+  local ended = cjson.decode(KEYS[2] and redis.call('GET', KEYS[2]) or '[]')
   if ended[1] == ARGV[2] then return {'reused', ended[2]} end
   return {'unknown', ''}
 end
@@ -69,7 +70,7 @@ if rotated_at then
   -- that has it no more can neither tell that one nor give another.
   local known = {[grant.refresh] = true}
   for _, entry in ipairs(rotated) do known[entry[1]] = true end
-  for candidate = 1, #KEYS - 2 do
+  for candidate = 1, (#ARGV - 7) / 2 do
     if known[ARGV[6 + 2 * candidate]] then key = candidate end
   end
   if not key then return {'unknown', stored} end
@@ -86,7 +87,7 @@ elseif ARGV[2] == grant.refresh or ARGV[2] == grant.next then
   grant.undelivered = {ARGV[2], now}
   key, rotated_at = 1, now
 else
-  redis.call('SET', KEYS[2], cjson.encode({ARGV[2], stored}), 'PX', 60000)
+  if KEYS[2] then redis.call('SET', KEYS[2], cjson.encode({ARGV[2], stored}), 'PX', 60000) end
   redis.call('DEL', KEYS[1])
   return {'reused', stored}
 end
@@ -97,9 +98,10 @@ local access_ms = math.min(tonumber(ARGV[4]), left)
 local idle_ms = math.max(access_ms, math.min(tonumber(ARGV[5]), left))
 redis.call('SET', KEYS[1], stored, 'PX', idle_ms)
 access_ms = math.min(access_ms, rotated_at + tonumber(ARGV[4]) - now)
-if access_ms > 0 then
-  local ends_at = string.format('%d', math.floor((now + access_ms) / 1000))
-  redis.call('SET', KEYS[2 + key], ends_at .. ' ' .. scope, 'PX', access_ms, 'NX')
+local access = string.format('%d ', math.floor((now + access_ms) / 1000)) .. scope
+local remaining_ms = access_ms
+if KEYS[2] then
+  if access_ms > 0 then redis.call('SET', KEYS[2 + key], access, 'PX', access_ms, 'NX') end
+  remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[2 + key])))
 end
-local remaining_ms = math.max(0, math.min(access_ms, redis.call('PTTL', KEYS[2 + key])))
-return {'ok', stored, remaining_ms, now, scope, key}
+return {'ok', stored, remaining_ms, now, scope, key, access, access_ms}

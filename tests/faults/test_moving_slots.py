@@ -1,0 +1,140 @@
+"""A slot on its way from one node of a cluster to another, one key after the other.
+
+It may be open for as long as it takes to move all of its keys. Whatever a client asks meanwhile is
+answered at once, with the time limits of every day, wherever the keys of its grant are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Store, Tokens
+from gateway.grant_values import Grant, Issued
+from gateway.redis_link import RedisLink
+from gateway.token_store import TokenStore
+from gateway.tokens import Kind, TokenKeys, new_grant_id
+from tests.faults.site import Site, at_once, site, tokens_of
+from tests.faults.topologies import ClusterSet, cluster, slot_of
+from tests.support.store import grant_id, grant_key, keys_of
+
+
+@pytest.fixture(scope="module")
+def nodes(folder: Path) -> Iterator[ClusterSet]:
+    with cluster(folder / "cluster") as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def moving(folder: Path, nodes: ClusterSet) -> Iterator[Site]:
+    """A gateway on the cluster, with the time limits that it has by default."""
+    with site("standalone", folder / "moving", nodes.url) as running:
+        yield running
+
+
+#: Which keys of a grant have been moved already: the grant itself, its access token.
+WAYS = pytest.mark.parametrize(
+    "moved",
+    [(), ("grant",), ("access",), ("grant", "access")],
+    ids=["nothing", "the grant", "the access token", "both"],
+)
+
+
+@contextmanager
+def half_moved(nodes: ClusterSet, grant: str, moved: Sequence[str]) -> Iterator[None]:
+    """Open the slot of a grant, move these keys of it, and the rest when the block ends."""
+    slot = slot_of(grant)
+    source = nodes.owner(slot)
+    target = nodes.nodes[(nodes.nodes.index(source) + 1) % 3]
+    keys = keys_of(source.redis, grant)
+    nodes.begin_move(slot, target)
+    for key in keys:
+        if ("grant" if key == grant_key(grant) else "access") in moved:
+            nodes.move_keys(slot, target, key)
+    try:
+        yield
+    finally:
+        nodes.move_keys(slot, target)
+        nodes.end_move(slot, target)
+
+
+@WAYS
+def test_a_grant_whose_slot_is_being_moved_lives_as_always(
+    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+) -> None:
+    client = moving.client
+    first = moving.tokens()
+    with half_moved(nodes, grant_id(first.access), moved):
+        assert moving.works(first.access)
+        second = tokens_of(client.refresh(first.refresh))
+        assert moving.works(second.access)
+        assert tokens_of(client.refresh(first.refresh)) == second
+        third = tokens_of(client.refresh(second.refresh))
+        assert client.revoke(third.access).status_code == 200
+        assert moving.use(third.access).status_code == 401
+        # What was taken back is not given again, alive, by the token that it came from.
+        assert tokens_of(client.refresh(second.refresh)) == third
+        assert moving.use(third.access).status_code == 401
+        assert moving.works(first.access)
+    assert moving.works(first.access)
+    assert moving.works(second.access)
+    assert moving.use(third.access).status_code == 401
+    assert moving.works(tokens_of(client.refresh(third.refresh)).access)
+
+
+@WAYS
+def test_a_grant_ends_while_its_slot_is_being_moved(
+    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+) -> None:
+    tokens = moving.tokens()
+    with half_moved(nodes, grant_id(tokens.access), moved):
+        assert moving.client.revoke(tokens.refresh).status_code == 200
+        assert moving.use(tokens.access).status_code == 401
+        assert moving.client.refresh(tokens.refresh).json()["error"] == "invalid_grant"
+    assert moving.use(tokens.access).status_code == 401
+
+
+@pytest.mark.parametrize("moved", [(), ("grant",)], ids=["nothing", "the grant"])
+def test_a_code_is_redeemed_once_while_its_slot_is_being_moved(
+    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+) -> None:
+    code = moving.code()
+    with half_moved(nodes, grant_id(code), moved):
+        tokens = tokens_of(moving.client.redeem(code))
+        assert moving.works(tokens.access)
+        assert moving.works(tokens_of(moving.client.refresh(tokens.refresh)).access)
+        assert moving.client.redeem(code).json()["error"] == "invalid_grant"
+        assert moving.use(tokens.access).status_code == 401
+    assert moving.use(tokens.access).status_code == 401
+
+
+def test_a_code_is_redeemed_by_one_of_many_at_once_while_its_slot_is_being_moved(
+    nodes: ClusterSet, moving: Site
+) -> None:
+    code = moving.code()
+    with half_moved(nodes, grant_id(code), ()):
+        answers = at_once([partial(moving.client.redeem, code)] * 10)
+    assert sum(each.status == 200 for each in answers) == 1
+    assert {each.status for each in answers} <= {200, 400, 503}
+
+
+def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
+    nodes: ClusterSet,
+) -> None:
+    """The id of its grant is made by the store code: here, one whose slot is open."""
+    link = RedisLink(Store(url=nodes.url))
+    store = TokenStore(link, "gateway", Tokens())
+    grant = Grant(new_grant_id(), "service", None, "project", "file")
+    access = TokenKeys((b"k" * 32,)).newest.random(Kind.ACCESS, grant.grant_id)
+    with half_moved(nodes, grant.grant_id, ()):
+        link.begin_request()
+        assert isinstance(store.issue_access(grant, access), Issued)
+        found = store.access_token(access)
+        assert found is not None
+        assert found.client_id == "service"
+    assert store.access_token(access) == found
+    link.close()
