@@ -14,15 +14,9 @@ from urllib.parse import urlencode
 from gateway.clients import Clients, RegisteredClient, requires_pkce
 from gateway.config import Client, Provider
 from gateway.errors import OAuthError, invalid_request, invalid_scope
-from gateway.parameters import (
-    AUTHORIZE,
-    Parameters,
-    not_repeated,
-    required,
-    scope_names,
-    well_formed,
-)
+from gateway.parameters import Parameters, required, scope_names
 from gateway.redirect_uris import matches_registered
+from gateway.request_rules import At, judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,7 @@ def authorization_request(
         raise fault.about(client_id=registered.client.client_id) from None
     try:
         no_empty_code_challenge(pairs)
-        parameters = well_formed(not_repeated(pairs, AUTHORIZE), AUTHORIZE)
+        parameters = judged(pairs, At.AUTHORIZE)
         for rule in RULES:
             rule(parameters, registered.client, provider)
         return AuthorizationRequest(
@@ -92,8 +86,7 @@ def authorization_request(
 
 
 def _single(pairs: Sequence[tuple[str, str]], name: str) -> str | None:
-    rule = {name: AUTHORIZE[name]}
-    return well_formed(not_repeated(pairs, rule), rule).get(name)
+    return judged([pair for pair in pairs if pair[0] == name], At.AUTHORIZE).get(name)
 
 
 def known_client(pairs: Sequence[tuple[str, str]], clients: Clients) -> RegisteredClient:

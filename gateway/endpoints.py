@@ -6,7 +6,6 @@ browser brings, and in :mod:`gateway.grants`, for the ones that the client sends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
 from werkzeug.wrappers import Response
@@ -25,22 +24,13 @@ from gateway.browser import Browsers
 from gateway.client_authentication import authenticated_client, presented_client
 from gateway.clients import Clients, RegisteredClient
 from gateway.config import Settings
-from gateway.errors import OAuthError, invalid_client, invalid_request
+from gateway.errors import OAuthError, invalid_client
 from gateway.grant_values import Grant, Refused
 from gateway.grants import Grants
 from gateway.own_request import OwnRequest
 from gateway.pages import Pages
-from gateway.parameters import (
-    CONSENT,
-    INTROSPECT,
-    REVOKE,
-    TOKEN,
-    Parameters,
-    Rule,
-    not_repeated,
-    required,
-    well_formed,
-)
+from gateway.parameters import Parameters, required
+from gateway.request_rules import At, Pairs, checked, judged, read
 from gateway.session_store import ConsentStore
 from gateway.sign_in import ResourceOwner
 
@@ -72,7 +62,7 @@ class AuthorizationEndpoint:
         after_post = request.method == "POST"
         status = 303 if after_post else 302
         try:
-            pairs = request.form_pairs() if after_post else request.query_pairs()
+            pairs = read(request.sent(At.CONSENT if after_post else At.AUTHORIZE))
             asked = authorization_request(pairs, self._clients, self._settings.provider)
         except RedirectedError as fault:
             return self._error_redirect(request, fault, status)
@@ -149,10 +139,10 @@ class AuthorizationEndpoint:
         request: OwnRequest,
         asked: AuthorizationRequest,
         owner: ResourceOwner,
-        pairs: list[tuple[str, str]],
+        pairs: Pairs,
     ) -> Response:
         try:
-            answer = well_formed(not_repeated(pairs, CONSENT), CONSENT)
+            answer = judged(pairs, At.CONSENT)
             decision = required(answer, "decision")
         except OAuthError as fault:
             return self._error_page(request, fault)
@@ -254,7 +244,7 @@ class ClientEndpoints:
 
     def token(self, request: OwnRequest) -> Response:
         """RFC 6749 §3.2: exchange a code, a refresh token, or a client's own credentials."""
-        parameters = _form(request, TOKEN)
+        parameters = checked(request.sent(At.TOKEN))
         registered = self._authenticated(request, parameters)
         client_id = registered.client.client_id
         try:
@@ -279,7 +269,7 @@ class ClientEndpoints:
         A token that is unknown, or another client's, is answered as if it had been revoked
         (§2.2); the audit log knows better.
         """
-        parameters = _form(request, REVOKE)
+        parameters = checked(request.sent(At.REVOKE))
         token = required(parameters, "token")
         presented = presented_client(request.authorization, parameters)
         registered = (
@@ -302,7 +292,7 @@ class ClientEndpoints:
 
     def introspect(self, request: OwnRequest) -> Response:
         """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""
-        parameters = _form(request, INTROSPECT)
+        parameters = checked(request.sent(At.INTROSPECT))
         client = self._authenticated(request, parameters).client
         if client.secret_sha256 is None:
             # §2.1: or anyone who knows a client_id could try tokens here.
@@ -322,13 +312,3 @@ class ClientEndpoints:
     def _authenticated(self, request: OwnRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)
         return authenticated_client(presented, self._clients, self._failures, request.address)
-
-
-def _form(request: OwnRequest, rules: Mapping[str, Rule]) -> Parameters:
-    """Return the parameters of a client's own request, each by its rule.
-
-    RFC 6749 §3.2 and §2.3.1: they come in the body; none of them may be in the URI.
-    """
-    if any(name in rules for name, _ in request.query_pairs()):
-        raise invalid_request("Parameters belong in the body.", why="parameters_in_query")
-    return well_formed(not_repeated(request.form_pairs(), rules), rules)

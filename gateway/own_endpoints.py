@@ -14,9 +14,10 @@ from gateway.attempts import TooMany
 from gateway.audit import Audit
 from gateway.config import Settings
 from gateway.errors import OAuthError
-from gateway.own_request import OwnRequest, TooLarge
+from gateway.own_request import OwnRequest
 from gateway.pages import Pages
 from gateway.redis_link import StoreUnavailable
+from gateway.request_rules import TooLarge
 from gateway.sign_in import BackendUnreachable
 
 logger = logging.getLogger("gateway.endpoints")

@@ -20,8 +20,8 @@ from gateway.grant_values import Grant
 from gateway.grants import Grants
 from gateway.own_request import OwnRequest
 from gateway.pages import Application, Page, Pages
-from gateway.parameters import decoded_pairs
 from gateway.peers import network_of
+from gateway.request_rules import At, Sent, read
 from gateway.session_store import ConsentStore, SessionStore
 from gateway.sign_in import ResourceOwner, ResourceOwners
 from gateway.tokens import GRANT_ID, new_secret
@@ -67,11 +67,11 @@ class SignInPages:
             return page_answer(self._elsewhere(), 404)
         if request.method == "POST":
             return self._signed_in(request)
-        target = self._safe_target(dict(request.query_pairs()).get("next", ""))
+        target = self._safe_target(dict(read(request.sent(At.PAGE))).get("next", ""))
         return self._form(request, target)
 
     def _signed_in(self, request: OwnRequest) -> Response:
-        fields = dict(request.form_pairs())
+        fields = dict(read(request.sent(At.PAGE_FORM)))
         target = self._safe_target(fields.get("next", ""))
         name = fields.get("username", "")[:_LONGEST_NAME]
         if not self._browsers.is_form_token(request, fields.get("csrf_token"), "sign-in", target):
@@ -146,7 +146,7 @@ class SignInPages:
     def _asking(self, target: str) -> AuthorizationRequest | None:
         """Return the authorization request that waits behind the sign-in, if it is a good one."""
         try:
-            pairs = decoded_pairs(urlsplit(target).query)
+            pairs = read(Sent(At.AUTHORIZE, encoded=urlsplit(target).query))
             return authorization_request(pairs, self._clients, self._settings.provider)
         except OAuthError:
             return None
@@ -166,12 +166,12 @@ class SignInPages:
         """Ask whether to sign out, or do it."""
         if self._settings.sign_in.method != "password":
             return page_answer(self._elsewhere(), 404)
-        back = dict(request.query_pairs()).get("next", "")
+        back = dict(read(request.sent(At.PAGE))).get("next", "")
         owner = self._browsers.who(request)
         if owner is None:
             return self._signed_out(request, back)
         if request.method == "POST":
-            fields = dict(request.form_pairs())
+            fields = dict(read(request.sent(At.PAGE_FORM)))
             if self._browsers.is_form_token(
                 request, fields.get("csrf_token"), "sign-out", owner.name
             ):
@@ -210,7 +210,7 @@ class SignInPages:
         return self._show_applications(request, owner)
 
     def _take_back(self, request: OwnRequest, owner: ResourceOwner) -> Response:
-        fields = dict(request.form_pairs())
+        fields = dict(read(request.sent(At.PAGE_FORM)))
         wanted = fields.get("grant_id", "")
         if not self._browsers.is_form_token(
             request, fields.get("csrf_token"), "applications", owner.name

@@ -19,10 +19,11 @@ from gateway.bearer import MalformedBearer, bearer_token
 from gateway.config import Identity, Route
 from gateway.errors import OAuthError
 from gateway.identity import IdentityHeaders
-from gateway.parameters import AUTHORIZE, decoded_pairs, not_repeated, well_formed
+from gateway.parameters import AUTHORIZE
 from gateway.paths import RefusedPath, readings
 from gateway.peers import client_address
 from gateway.redirect_uris import matches_registered, redirect_uri_fault
+from gateway.request_rules import At, Sent, checked
 from gateway.routes import ANY_VALID_TOKEN, Requirement, Routes
 from gateway.tokens import Kind, TokenKey, TokenKeys, new_grant_id
 from tests.support.oauth_client import Browser
@@ -374,7 +375,7 @@ def test_no_input_gives_an_error_of_the_server(
 @given(encoded.map(lambda raw: raw.decode("latin-1")))
 def test_parameters_are_read_once_and_well_formed_or_refused(raw: str) -> None:
     try:
-        parameters = well_formed(not_repeated(decoded_pairs(raw), AUTHORIZE), AUTHORIZE)
+        parameters = checked(Sent(At.AUTHORIZE, encoded=raw))
     except OAuthError:
         return
     assert parameters.keys() <= AUTHORIZE.keys()
