@@ -2,8 +2,9 @@
 
     python bench/grants.py [GRANTS]     100,000 by default; 1,000,000 takes about a minute
 
-One grant is made by the gateway's own code; the others are copies of its keys under other
-ids, users and digests, so that their sizes are the real ones. Each user has two grants.
+One grant is made by the gateway's own code, and refreshed once, as nearly all are; the others are
+copies of its keys under other ids, users and digests, so that their sizes are the real ones. Each
+has a user of its own, whose index then has no other entry to share the room with.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.config import Store, Tokens
 from gateway.embedded_store import EmbeddedStore
-from gateway.grant_values import CodeBinding, Grant
+from gateway.grant_values import CodeBinding, Grant, RefreshCandidate
 from gateway.redis_link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
@@ -89,6 +90,11 @@ def _sample_grant(store: TokenStore) -> Token:
         refresh=refresh,
         following=KEYS.newest.derived(Kind.REFRESH, refresh),
     )
+    renewed = KEYS.newest.derived(Kind.REFRESH, refresh)
+    access = KEYS.newest.derived(Kind.ACCESS, refresh)
+    following = KEYS.newest.derived(Kind.REFRESH, renewed)
+    candidates = [RefreshCandidate(access, renewed, following)]
+    store.rotate_refresh(refresh, client_id="my-app", scope="", candidates=candidates)
     assert store.access_token(access) is not None
     return access
 
@@ -111,7 +117,7 @@ def _copies(
         for _ in range(min(BATCH, count - made)):
             made += 1
             grant_id = new_grant_id()
-            user = f"user-{made // 2:07}"
+            user = f"user-{made:07}"
             # As many different bytes as real grants have: nothing may be shared.
             own = grant.replace(b'"user-0000000"', f'"{user}"'.encode())
             key = f"gateway:{{{grant_id}}}"

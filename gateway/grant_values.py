@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from gateway.tokens import Token
+
+#: Where a client is registered, unless it says otherwise.
+IN_FILE = "file"
 
 
 class Refusal(Enum):
@@ -93,6 +98,11 @@ class RefreshCandidate:
     following: Token
 
 
+def registered_of(members: Mapping[str, Any]) -> str:
+    """Return where the client of a grant is registered, from the members that are kept."""
+    return str(members.get("registered", IN_FILE))
+
+
 def grant_from_json(grant_id: str, stored: str) -> Grant:
     """Read a grant as it is kept."""
     members = json.loads(stored)
@@ -101,7 +111,7 @@ def grant_from_json(grant_id: str, stored: str) -> Grant:
         members["client"],
         members["user"],
         members["scope"],
-        members["registered"],
+        registered_of(members),
         members["since"],
         members.get("used", members["since"]),
         "used" in members,

@@ -23,6 +23,7 @@ from gateway.config import Tokens
 from gateway.deliveries import Deliveries
 from gateway.grant_index import GrantIndex
 from gateway.grant_values import (
+    IN_FILE,
     AccessToken,
     CodeBinding,
     Grant,
@@ -31,6 +32,7 @@ from gateway.grant_values import (
     Refusal,
     Refused,
     grant_from_json,
+    registered_of,
 )
 from gateway.redis_link import BeingMoved, RedisLink, StoreUnavailable, script
 from gateway.tokens import Token
@@ -66,9 +68,10 @@ class TokenStore:
         stored = _stored_grant(grant) | {
             "code": code.digest,
             "redirect_uri": binding.redirect_uri,
-            "redirect_uri_sent": binding.redirect_uri_sent,
             "challenge": binding.code_challenge,
         }
+        if not binding.redirect_uri_sent:
+            stored["redirect_uri_omitted"] = True
         self._link.run(
             "open_grant", [self.grant_key(grant.grant_id)], [_json(stored), self._code_ms]
         )
@@ -227,7 +230,7 @@ class TokenStore:
             grant["user"],
             scope,
             int(expires_at),
-            grant["registered"],
+            registered_of(grant),
         )
 
     def is_current_refresh(self, refresh: Token) -> Grant | None:
@@ -324,12 +327,9 @@ class TokenStore:
 
 
 def _stored_grant(grant: Grant) -> dict[str, Any]:
-    return {
-        "client": grant.client_id,
-        "user": grant.user,
-        "scope": grant.scope,
-        "registered": grant.registered,
-    }
+    members = {"client": grant.client_id, "user": grant.user, "scope": grant.scope}
+    # What most grants have alike takes no room in each.
+    return members if grant.registered == IN_FILE else members | {"registered": grant.registered}
 
 
 def _refused(status: str, token: Token, stored: str) -> Refused:

@@ -25,7 +25,7 @@ end
 local grant = cjson.decode(stored)
 if grant.code ~= ARGV[2] then return {'unknown', ''} end
 if grant.client ~= ARGV[1] then return {'client', stored} end
-local default_redirect_uri = ARGV[3] == '' and not grant.redirect_uri_sent
+local default_redirect_uri = ARGV[3] == '' and grant.redirect_uri_omitted
 if grant.redirect_uri ~= ARGV[3] and not default_redirect_uri then return {'redirect_uri', stored} end
 if grant.challenge ~= ARGV[4] then return {'code_verifier', stored} end
 
