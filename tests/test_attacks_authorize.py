@@ -532,6 +532,40 @@ def test_parameters_that_nobody_knows_are_ignored(
 
 
 @pytest.mark.parametrize(
+    "resources",
+    [
+        "resource=https%3A%2F%2Fone.example&resource=https%3A%2F%2Ftwo.example",
+        "resource=https%3A%2F%2Fone.example&resource=https%3A%2F%2Fone.example",
+        "resource=&resource=https%3A%2F%2Fone.example",
+    ],
+    ids=["two", "the same twice", "an empty one"],
+)
+@pytest.mark.parametrize("path", [AUTHORIZE, FRAPPE + "authorize"], ids=["standard", "frappe"])
+def test_two_resources_are_no_error(
+    demo: Browser, nobody: Browser, asked: dict[str, str], path: str, resources: str
+) -> None:
+    """RFC 8707 §2; neither in the request nor in the confirmation, and with nobody signed in."""
+    target = f"{path}?{resources}&{urlencode(asked)}"
+    sign_in = nobody.get(target)
+    assert sign_in.status_code == 302
+    assert sign_in.headers["Location"].startswith("/oauth/sign-in?next=")
+
+    page = demo.get(target)
+    assert page.status_code == 200
+    form = form_of(page)
+    assert form.fields.keys() == {*asked, "csrf_token"}
+    confirmed = demo.session.post(
+        demo.gateway + form.action,
+        f"{urlencode(form.fields)}&{resources}&decision=allow",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        allow_redirects=False,
+    )
+    for redirect in (confirmed, demo.get(target)):
+        assert redirect.headers["Location"].startswith(asked["redirect_uri"])
+        assert answer_of(redirect).keys() == {"code", "state", "iss"}
+
+
+@pytest.mark.parametrize(
     "challenge",
     [
         {},

@@ -52,15 +52,17 @@ class Audited:
         return line
 
 
-@pytest.fixture(scope="module")
-def _audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
-    folder: Path = tmp_path_factory.mktemp("audit")
+@pytest.fixture(scope="module", params=["wrapped", "standalone"])
+def _audited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Audited]:
+    folder: Path = tmp_path_factory.mktemp(f"audit-{request.param}")
     changes = (
         ("client_attempts = 1000", "client_attempts = 2"),
         ("sign_in_attempts = 1000", "sign_in_attempts = 2"),
     )
     with (
-        running_gateway("standalone", folder, replace=changes) as gateway,
+        running_gateway(request.param, folder, replace=changes) as gateway,
         embedded(gateway.data_dir) as redis,
     ):
         yield Audited(gateway, Parties(gateway.url, signed_in_browser(gateway.url)), redis)

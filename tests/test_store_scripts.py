@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from gateway.clients import RegisteredClient
 from gateway.config import Tokens
 from gateway.grant_values import CodeBinding, Grant, Issued, RefreshCandidate, Refusal, Refused
 from gateway.grants import TokenResponse
 from gateway.pkce import s256_challenge
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKey, TokenKeys, new_grant_id
-from tests.support.stand import LIFETIMES, Stand, standing
+from tests.support.serving import until
+from tests.support.stand import CLIENTS, LIFETIMES, Stand, asked, standing
 from tests.support.store import grant_key, keys_of, let_pass, stored_grant
 
 
@@ -269,6 +271,45 @@ def test_a_grant_stays_small_however_often_it_is_refreshed(redeemed: Held) -> No
     assert value is not None
     assert len(value) < 6000
     assert redeemed.store.is_current_refresh(token) is not None
+
+
+def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -> None:
+    """With names of common length; once it was refreshed, with both its access tokens."""
+    client = replace(
+        CLIENTS[0],
+        client_id="project-planner",
+        redirect_uris=("https://planner.example.com/oauth/callback",),
+    )
+    gateway = stand.gateway(clients=(client,))
+    registered = RegisteredClient(client, "file")
+    challenge = {
+        "code_challenge": s256_challenge("v" * 43),
+        "code_challenge_method": "S256",
+        "scope": "project profile",
+    }
+    code, _ = gateway.grants.authorize(asked(gateway, client, **challenge), "demo@example.com")
+    key = grant_key(code.grant_id)
+
+    def kept() -> tuple[int, list[int]]:
+        """Return the grant's length, and the memory of its key and of each access token's."""
+        until(lambda: "undelivered" not in stored_grant(stand.redis, code.grant_id))
+        accesses = [each for each in keys_of(stand.redis, code.grant_id) if each != key]
+        memory = [stand.redis.memory_usage(each) or 10_000 for each in (key, *accesses)]
+        return len(str(stand.redis.get(key)).encode()), memory
+
+    form = {"code": code.text, "redirect_uri": client.redirect_uris[0], "code_verifier": "v" * 43}
+    given = gateway.grants.exchange(registered, {"grant_type": "authorization_code", **form})
+    assert given.refresh_token is not None
+    length, _ = kept()
+    assert length <= 480
+    form = {"grant_type": "refresh_token", "refresh_token": given.refresh_token}
+    gateway.grants.exchange(registered, form)
+    gateway.link.close()
+    length, memory = kept()
+    assert length <= 560
+    # The grant, the access token that the code gave, and that of the refresh.
+    assert len(memory) == 3
+    assert sum(memory) < 1024
 
 
 def test_a_gateway_without_the_newer_key_gives_no_other_successor(stand: Stand) -> None:

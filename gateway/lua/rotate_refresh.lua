@@ -18,7 +18,9 @@
 local stored = redis.call('GET', KEYS[1])
 if not stored then
   local ended = cjson.decode(KEYS[2] and redis.call('GET', KEYS[2]) or '[]')
-  if ended[1] == ARGV[2] then return {'reused', ended[2]} end
+  if ended[1] == ARGV[2] and cjson.decode(ended[2]).client == ARGV[1] then
+    return {'reused', ended[2]}
+  end
   return {'unknown', ''}
 end
 local grant = cjson.decode(stored)

@@ -61,6 +61,9 @@ def let_pass(redis: Redis, grant: str, seconds: int) -> None:
             redis.delete(key)
             continue
         redis.pexpire(key, left)
+        if key == f"{grant_key(grant)}:ended":
+            # There is no time in it.
+            continue
         value = str(redis.get(key))
         redis.set(
             key,
