@@ -63,7 +63,12 @@ def _warnings(link: RedisLink, node: RedisNode) -> Iterator[str]:
         )
     if info.get("aof_enabled") == "0":
         saves = _saves(link, node)
-        if saves == "":
+        if saves is None:
+            yield (
+                "it has no append-only file: a crash loses grants and revocations, perhaps all of"
+                " them. Set appendonly to yes."
+            )
+        elif saves == "":
             yield (
                 "nothing is written to disk: a restart loses every grant. Set appendonly to yes."
             )

@@ -141,6 +141,28 @@ def test_a_note_that_got_lost_is_sent_until_it_arrives(
     assert site.use(tokens.access).status_code == 401
 
 
+def test_a_store_that_is_out_of_memory_takes_a_note(
+    node: Server, way: Proxy, standalone_site: Site
+) -> None:
+    """The tokens were given while there was memory: it must not take more to say so."""
+    site = standalone_site
+    code = site.code()
+    way.lose_requests(*_NOTE, times=1000)
+    try:
+        tokens = tokens_of(site.client.redeem(code))
+        node.ask("CONFIG", "SET", "maxmemory", "1mb")
+        assert timed(partial(site.client.refresh, tokens.refresh)).is_unavailable
+        assert not _is_noted(node, tokens.access)
+        way.heal()
+        seconds_until(lambda: _is_noted(node, tokens.access))
+    finally:
+        way.heal()
+        node.ask("CONFIG", "SET", "maxmemory", "0")
+    replay = site.client.redeem(code)
+    assert (replay.status_code, replay.json()["error"]) == (400, "invalid_grant")
+    assert site.use(tokens.access).status_code == 401
+
+
 def test_a_replay_that_comes_before_the_note_waits_for_it(
     way: Proxy, standalone_site: Site
 ) -> None:

@@ -15,6 +15,7 @@ from tests.faults.calls import calls_of
 from tests.faults.proxy import Faults, Proxy, proxied
 from tests.faults.site import LIMIT, Site, at_once, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
+from tests.support.store import grant_id, let_pass
 
 #: Names the trouble, how it begins and how it ends.
 Trouble = tuple[Callable[[Server, Proxy], None], Callable[[Server, Proxy], None]]
@@ -225,6 +226,32 @@ def test_out_of_memory_refuses_a_change_before_it_starts(
     assert site.works(tokens_of(site.client.refresh(tokens.refresh)).access)
 
 
+def test_out_of_memory_refuses_a_replay_and_a_reuse_before_they_end_anything(
+    node: Server, standalone_site: Site
+) -> None:
+    """What would be judged by a script that cannot go to its end is judged when it can."""
+    site = standalone_site
+    code = site.code()
+    redeemed = tokens_of(site.client.redeem(code))
+    rotated = site.tokens()
+    refreshed = tokens_of(site.client.refresh(rotated.refresh))
+    # The grace time, one second, goes by.
+    let_pass(node.redis, grant_id(rotated.refresh), 2)
+    replay = partial(site.client.redeem, code)
+    reuse = partial(site.client.refresh, rotated.refresh)
+    node.ask("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        assert timed(replay).is_unavailable
+        assert timed(reuse).is_unavailable
+        assert site.works(redeemed.access)
+        assert site.works(refreshed.access)
+    finally:
+        node.ask("CONFIG", "SET", "maxmemory", "0")
+    for call, access in ((replay, redeemed.access), (reuse, refreshed.access)):
+        assert call().json()["error"] == "invalid_grant"
+        assert site.use(access).status_code == 401
+
+
 def test_flushed_scripts_are_sent_again_unseen(node: Server, standalone_site: Site) -> None:
     site = standalone_site
     code = site.code()
@@ -340,4 +367,7 @@ def test_a_crash_of_the_store_loses_nothing_that_was_acknowledged(
     wait_until(lambda: site.works(families[0].access))
     for each in families:
         assert site.works(each.access)
-        assert site.works(tokens_of(site.client.refresh(each.refresh)).access)
+        # The crash may have come between the file and the answer: then the token was exchanged,
+        # its grace time went by unanswered, and its client is told to come again for a while.
+        refreshed = tokens_of(insisting(partial(site.client.refresh, each.refresh)))
+        assert site.works(refreshed.access)

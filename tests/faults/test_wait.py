@@ -1,0 +1,65 @@
+"""With ``wait_replicas``, also who repeats a revocation waits until a replica has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.faults.servers import Server, wait_until
+from tests.faults.site import LIMIT, Site, insisting, site, timed
+from tests.faults.topologies import one_node
+
+
+@pytest.fixture(scope="module")
+def replica(folder: Path, node: Server) -> Iterator[Server]:
+    """A replica of the one server."""
+    node.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+    with one_node(folder / "replica", "--replicaof", f"127.0.0.1 {node.port}") as server:
+        wait_until(lambda: server.redis.info("replication")["master_link_status"] == "up")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def careful(folder: Path, node: Server, replica: Server) -> Iterator[list[Site]]:
+    """Two gateways, each with connections of its own, that want a replica to have it."""
+    url = f"redis://127.0.0.1:{node.port}"
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(site("standalone", folder / name, url, store="wait_replicas = 1"))
+            for name in ("one", "other")
+        ]
+
+
+def let_replicas_confirm(node: Server) -> None:
+    """Wait until it is known of every change made so far that a replica has it."""
+    with node.redis.pipeline(transaction=False) as pipeline:
+        pipeline.set("beside", 1)
+        pipeline.wait(1, 5000)
+        assert pipeline.execute() == [True, 1]
+
+
+def test_a_repeated_revocation_waits_for_a_replica_that_hangs(
+    node: Server, replica: Server, careful: list[Site]
+) -> None:
+    """It finds nothing left to take back; and is told so only when a replica knows it too."""
+    one, other = careful
+    tokens = one.tokens()
+    revocations = [partial(each.client.revoke, tokens.refresh) for each in (one, other)]
+    # Or what the other gateway's connection did before would have to be waited for.
+    let_replicas_confirm(node)
+    replica.pause()
+    try:
+        for revoke in (*revocations, *revocations):
+            refused = timed(revoke)
+            assert refused.is_unavailable
+            assert refused.seconds < LIMIT
+            # It holds where it was made; only that is not promised yet.
+            assert other.use(tokens.access).status_code == 401
+    finally:
+        replica.resume()
+    for revoke in reversed(revocations):
+        assert insisting(revoke).status_code == 200
