@@ -132,12 +132,12 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         grants=grants,
         clients=clients,
         by_name=AttemptLimit(
-            link, prefix, "sign-in", limit=limits.sign_in_attempts, window_seconds=window
+            link, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
         ),
         by_address=FailureLimit(
             link,
             prefix,
-            "address",
+            "network",
             limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
             window_seconds=window,
         ),

@@ -12,6 +12,7 @@ from gateway.attempts import FailureLimit, TooMany
 from gateway.clients import Clients, RegisteredClient, is_public, secret_matches
 from gateway.errors import invalid_client
 from gateway.parameters import Parameters
+from gateway.parameters import client_id as client_id_grammar
 from gateway.peers import network_of
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -71,6 +72,8 @@ def basic_credentials(authorization: str) -> Presented:
         as_text = unquote(secret, errors="strict")
     except UnicodeError:
         raise invalid_client("malformed_basic") from None
+    if client_id_grammar(client_id) is not None:
+        raise invalid_client("malformed_basic")
     # RFC 6749 §2.3.1: an empty secret is one that was left out.
     return Presented(client_id, tuple(dict.fromkeys(filter(None, (as_form, as_text)))))
 

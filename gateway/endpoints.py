@@ -145,7 +145,8 @@ class AuthorizationEndpoint:
             answer = judged(pairs, At.CONSENT)
             decision = required(answer, "decision")
         except OAuthError as fault:
-            return self._error_page(request, fault)
+            about = fault.about(client_id=asked.client.client_id, user=owner.name)
+            return self._error_page(request, about)
         if not self._browsers.is_form_token(
             request, answer.get("csrf_token"), "consent", *_consent_context(asked, owner)
         ):
@@ -201,6 +202,7 @@ class AuthorizationEndpoint:
             error=fault.error,
             why=fault.why,
             client_id=fault.client_id,
+            user=fault.user,
             address=request.address,
         )
         title = (

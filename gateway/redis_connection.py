@@ -87,7 +87,7 @@ class Punctual:
         except RuntimeError:
             # No thread is to be had.
             opening.connect()
-        opening.wait(self.seconds_left())
+        opening.wait_until(self.ends)
 
     def send(self, packed: Sequence[bytes]) -> None:
         """Send packed commands as redis-py does, but in one piece and seldom in two steps.
@@ -134,9 +134,11 @@ class Punctual:
         What it owes stays in ``owed``; it is not opened again.
         """
         this: Any = self
-        if reset and self._sock is not None:
+        # Taken once: a thread that opens the connection too late may be closing it as well.
+        opened = self._sock
+        if reset and opened is not None:
             with suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
         this.disconnect()
 
 
@@ -159,8 +161,8 @@ class _Opening:
             # Whoever gave it up may have closed it before there was anything to close.
             self._connection.disconnect()
 
-    def wait(self, seconds: float) -> None:
-        if not self._is_over.wait(seconds):
+    def wait_until(self, ends: float) -> None:
+        if not self._is_over.wait(max(0.0, ends - monotonic())):
             self._given_up = True
             raise RedisTimeoutError("the time is over")
         if self._error is not None:

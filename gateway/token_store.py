@@ -183,16 +183,20 @@ class TokenStore:
         try:
             return self._link.run(name, keys, arguments, apart=True)
         except BeingMoved:
+            since = monotonic()
             answer = self._link.run(name, keys[:1], arguments)
         if answer[0] == "ok":
             number, value, lifetime_ms = answer[5:]
-            answer[2] = self._kept(keys[1 + number], value, lifetime_ms)
+            answer[2] = self._kept(keys[1 + number], value, lifetime_ms, since)
         return answer
 
-    def _kept(self, access_key: str, value: str, lifetime_ms: int) -> int:
-        if lifetime_ms <= 0:
+    def _kept(self, access_key: str, value: str, lifetime_ms: int, since: float) -> int:
+        """Keep an access token that lives so long from ``since`` on; return what is left (ms)."""
+        # It may not outlive its time, nor the empty value that stands for a revoked one.
+        left = lifetime_ms - int(1000 * (monotonic() - since)) - 1
+        if left <= 0:
             return 0
-        return int(self._link.run("keep_access", [access_key], [value, lifetime_ms]))
+        return int(self._link.run("keep_access", [access_key], [value, left]))
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
@@ -201,8 +205,9 @@ class TokenStore:
         try:
             self._link.run("issue_access", keys, arguments, apart=True)
         except BeingMoved:
+            since = monotonic()
             value = self._link.run("issue_access", keys[:1], arguments)
-            self._kept(keys[1], value, self._access_ms)
+            self._kept(keys[1], value, self._access_ms, since)
         self._list(grant, self._access_ms)
         return Issued(grant, _seconds(self._access_ms), grant.scope)
 

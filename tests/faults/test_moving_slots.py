@@ -6,6 +6,7 @@ answered at once, with the time limits of every day, wherever the keys of its gr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,8 @@ from gateway.grant_values import Grant, Issued
 from gateway.redis_link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, TokenKeys, new_grant_id
-from tests.faults.site import Site, at_once, site, tokens_of
+from tests.faults.servers import Server, wait_until
+from tests.faults.site import Site, at_once, site, timed, tokens_of
 from tests.faults.topologies import ClusterSet, cluster, slot_of
 from tests.support.store import grant_id, grant_key, keys_of
 
@@ -47,6 +49,8 @@ WAYS = pytest.mark.parametrize(
 @contextmanager
 def half_moved(nodes: ClusterSet, grant: str, moved: Sequence[str]) -> Iterator[None]:
     """Open the slot of a grant, move these keys of it, and the rest when the block ends."""
+    # Replicas have no say in it.
+    nodes = ClusterSet(nodes.nodes[:3])
     slot = slot_of(grant)
     source = nodes.owner(slot)
     target = nodes.nodes[(nodes.nodes.index(source) + 1) % 3]
@@ -138,3 +142,65 @@ def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
         assert found.client_id == "service"
     assert store.access_token(access) == found
     link.close()
+
+
+# --- With replicas that have to know of a revocation
+
+
+@pytest.fixture(scope="module")
+def followed(folder: Path) -> Iterator[ClusterSet]:
+    """A cluster in which a replica follows each of the primaries."""
+    with cluster(folder / "followed", empty=3) as nodes:
+        for primary, replica in zip(nodes.nodes[:3], nodes.nodes[3:], strict=True):
+            replica.ask("CLUSTER", "REPLICATE", nodes.node_id(primary))
+            wait_until(partial(_follows, replica))
+        yield nodes
+
+
+def _follows(replica: Server) -> bool:
+    return bool(replica.redis.info("replication").get("master_link_status") == "up")
+
+
+@pytest.fixture(scope="module")
+def careful(folder: Path, followed: ClusterSet) -> Iterator[Site]:
+    """A gateway that acknowledges a revocation when a replica has it."""
+    store = "wait_replicas = 1"
+    with site("standalone", folder / "careful", followed.url, store=store) as running:
+        yield running
+
+
+@WAYS
+@pytest.mark.parametrize("which", ["access", "refresh"])
+def test_a_revocation_waits_for_a_replica_of_the_node_that_it_changed(
+    followed: ClusterSet, careful: Site, moved: Sequence[str], which: str
+) -> None:
+    tokens = careful.tokens()
+    grant = grant_id(tokens.access)
+    source = followed.owner(slot_of(grant))
+    number = followed.nodes.index(source)
+    with half_moved(followed, grant, moved):
+        key = "grant" if which == "refresh" else "access"
+        has_it = (number + 1) % 3 if key in moved else number
+        replica = followed.nodes[3 + has_it]
+        replica.pause()
+        try:
+            revoked = timed(partial(careful.client.revoke, getattr(tokens, which)))
+            assert revoked.is_unavailable
+        finally:
+            replica.resume()
+        assert careful.use(tokens.access).status_code == 401
+    assert careful.use(tokens.access).status_code == 401
+
+
+@WAYS
+@pytest.mark.parametrize("which", ["access", "refresh"])
+def test_a_revocation_that_replicas_have_is_acknowledged_and_told_as_one(
+    followed: ClusterSet, careful: Site, moved: Sequence[str], which: str
+) -> None:
+    tokens = careful.tokens()
+    with half_moved(followed, grant_id(tokens.access), moved):
+        assert careful.client.revoke(getattr(tokens, which)).status_code == 200
+        line = json.loads(careful.gateway.audit.read_text().splitlines()[-1])
+        assert (line["event"], line["outcome"]) == ("revoke", "allowed")
+        assert careful.use(tokens.access).status_code == 401
+    assert careful.use(tokens.access).status_code == 401
