@@ -22,9 +22,9 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.config import Store, Tokens
-from gateway.embedded_store import EmbeddedStore
 from gateway.grant_values import CodeBinding, Grant, RefreshCandidate
-from gateway.redis_link import RedisLink
+from gateway.store.embedded import EmbeddedStore
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
 

@@ -123,7 +123,7 @@ class Stand:
         """Run a WSGI application under the server that ``gateway serve`` is made of."""
         port = free_port()
         command = [
-            *python_module("gunicorn", "--worker-class", "gateway.worker.Worker"),
+            *python_module("gunicorn", "--worker-class", "gateway.server.worker.Worker"),
             *("--workers", str(self._workers), "--worker-connections", "1000"),
             # As there, nobody's X-Forwarded-Proto is believed, and none is looked at.
             *("--forwarded-allow-ips", "", "--forwarder-headers", ""),

@@ -26,11 +26,11 @@ from redis.connection import Connection
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gateway.circuit import Circuit
 from gateway.config import Store, Tokens
 from gateway.grant_values import CodeBinding, Grant, Issued, RefreshCandidate
-from gateway.redis_connection import Punctual
-from gateway.redis_link import RedisLink
+from gateway.store.circuit import Circuit
+from gateway.store.connection import Punctual
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
 from tests.faults.topologies import Server, cluster, one_node, sentinel

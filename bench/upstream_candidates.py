@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import urllib3
 
 from gateway.config import Server, Upstream
-from gateway.http1 import Exchange
 from gateway.proxy import Proxy
-from gateway.upstream import Pool
+from gateway.proxy.http1 import Exchange
+from gateway.proxy.upstream import Pool
 
 SMALL = b"x" * 100
 LARGE_BYTES = 10_000_000
@@ -154,7 +154,7 @@ def candidates(port: int, path: str) -> dict[str, Callable[[], int]]:
         return count
 
     return {
-        "gateway.http1 over gateway.upstream": with_exchange,
+        "gateway.proxy.http1 over gateway.proxy.upstream": with_exchange,
         "the same, as the whole Proxy application": with_proxy,
         "http.client, one connection": with_http_client,
         "urllib3, pool": with_urllib3,

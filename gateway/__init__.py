@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from gateway.config_file import load_config
+from gateway.config.file import load_config
 from gateway.middleware import OAuthGateway
 
 __all__ = ["OAuthGateway", "create_app", "load_config"]

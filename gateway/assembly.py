@@ -24,12 +24,12 @@ from gateway.metadata import metadata
 from gateway.own_endpoints import Endpoint, OwnEndpoints
 from gateway.own_request import OwnRequest
 from gateway.pages import Pages
-from gateway.redis_link import RedisLink
 from gateway.routes import Routes
 from gateway.session_store import ConsentStore, SessionStore
 from gateway.sign_in import AskBackend, ResourceOwners
 from gateway.sign_in_pages import SignInPages
-from gateway.store_check import StoreCheck
+from gateway.store.check import StoreCheck
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import TokenKeys
 from gateway.verify import VerifyEndpoint

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.redis_connection import Command
-from gateway.redis_link import RedisLink
+from gateway.store.connection import Command
+from gateway.store.link import RedisLink
 from gateway.tokens import digest
 
 

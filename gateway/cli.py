@@ -15,14 +15,14 @@ from gateway import assembly
 from gateway.audit import Audit
 from gateway.clients import requires_pkce
 from gateway.config import GRANT_TYPES, Client, Settings
-from gateway.config_file import ConfigError, client_faults, load_config
-from gateway.config_grammar import listen_fault
-from gateway.embedded_store import EmbeddedStoreError
+from gateway.config.file import ConfigError, client_faults, load_config
+from gateway.config.grammar import listen_fault
 from gateway.grant_values import Grant
 from gateway.index_repair import list_live_grants_again
 from gateway.passwords import hash_password
-from gateway.redis_link import StoreUnavailable
-from gateway.store_check import store_warnings
+from gateway.store.check import store_warnings
+from gateway.store.embedded import EmbeddedStoreError
+from gateway.store.link import StoreUnavailable
 from gateway.tokens import new_secret
 
 _CONFIG = click.option(

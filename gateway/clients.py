@@ -10,8 +10,8 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from gateway.config import Client, Provider
-from gateway.redis_connection import Command
-from gateway.redis_link import RedisLink
+from gateway.store.connection import Command
+from gateway.store.link import RedisLink
 
 Registered = Literal["file", "store"]
 

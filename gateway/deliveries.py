@@ -13,7 +13,7 @@ import time
 from functools import partial
 from time import monotonic
 
-from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store.link import RedisLink, StoreUnavailable
 
 logger = logging.getLogger("gateway.store")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from string import ascii_letters, digits
 
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 
 # A client may have most of all grants: its index is cut up by the first character of their
 # ids, so that a cluster's nodes share it.

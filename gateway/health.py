@@ -6,8 +6,8 @@ from werkzeug.wrappers import Response
 
 from gateway.answers import json_answer
 from gateway.own_request import OwnRequest
-from gateway.redis_link import RedisLink, StoreUnavailable
-from gateway.store_check import StoreCheck
+from gateway.store.check import StoreCheck
+from gateway.store.link import RedisLink, StoreUnavailable
 
 
 class Health:

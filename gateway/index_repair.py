@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gateway.grant_values import Grant, grant_from_json
-from gateway.redis_connection import Command
-from gateway.redis_link import RedisLink
+from gateway.store.connection import Command
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 
 _BATCH = 200

@@ -22,7 +22,7 @@ from gateway.own_endpoints import RETRY_AFTER
 from gateway.paths import RefusedPath, readings
 from gateway.peers import client_address, is_trusted
 from gateway.proxy_errors import ProxyError, respond
-from gateway.redis_link import StoreUnavailable
+from gateway.store.link import StoreUnavailable
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

@@ -16,9 +16,9 @@ from gateway.config import Settings
 from gateway.errors import OAuthError
 from gateway.own_request import OwnRequest
 from gateway.pages import Pages
-from gateway.redis_link import StoreUnavailable
 from gateway.request_rules import TooLarge
 from gateway.sign_in import BackendUnreachable
+from gateway.store.link import StoreUnavailable
 
 logger = logging.getLogger("gateway.endpoints")
 

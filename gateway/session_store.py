@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from gateway.config import Client
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from gateway.tokens import digest, new_secret
 
 # A member that no scope can be: a consent without any scope is one all the same.

@@ -34,7 +34,7 @@ from gateway.grant_values import (
     grant_from_json,
     registered_of,
 )
-from gateway.redis_link import BeingMoved, RedisLink, StoreUnavailable, script
+from gateway.store.link import BeingMoved, RedisLink, StoreUnavailable, script
 from gateway.tokens import Token
 
 # How long to wait before asking again whether a code's first request was answered (s).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.config import Settings
-from gateway.config_file import ConfigError, settings_from_toml
+from gateway.config.file import ConfigError, settings_from_toml
 
 KEY = "k" * 32
 OTHER_KEY = "o" * 32

@@ -13,7 +13,7 @@ import requests
 
 from gateway.config import Client as ClientSettings
 from gateway.config import Settings
-from gateway.config_file import client_faults
+from gateway.config.file import client_faults
 from tests.support.oauth_client import (
     AUTHORIZE,
     FRAPPE,

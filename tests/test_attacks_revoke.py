@@ -12,7 +12,7 @@ import pytest
 import requests
 from redis import Redis
 
-from gateway.embedded_store import find_server
+from gateway.store.embedded import find_server
 from tests.support.assertions import assert_not_cached, assert_refused
 from tests.support.oauth_client import FRAPPE, REVOKE, Client
 from tests.support.parties import Parties, parties_at

@@ -11,7 +11,7 @@ from tests.support.processes import ROOT
 
 _TEXT = (ROOT / "docs" / "audit.md").read_text("utf-8")
 _TABLE = _TEXT[_TEXT.index("| event | reasons") :]
-_SOURCES = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "gateway").glob("*.py"))]
+_SOURCES = [ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "gateway").rglob("*.py"))]
 _NODES = [node for tree in _SOURCES for node in ast.walk(tree)]
 #: What these are given becomes a reason with this before it.
 _PREFIXED = {"RefusedPath": "path_", "refused_path": "path_"}

@@ -13,11 +13,11 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client_environ import environ_of, environ_of_server
-from gateway.client_request import ClientRequest
-from gateway.config_file import load_config
+from gateway.config.file import load_config
 from gateway.server import StandaloneGateway
-from gateway.unparsed import require_host
+from gateway.server.environ import environ_of, environ_of_server
+from gateway.server.request import ClientRequest
+from gateway.server.unparsed import require_host
 from tests.support.running_gateway import write_settings
 
 PEER = ("127.0.0.1", 4000)

@@ -20,9 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.config_file import settings_from_toml
-from gateway.embedded_store import find_server
+from gateway.config.file import settings_from_toml
 from gateway.passwords import password_matches
+from gateway.store.embedded import find_server
 from tests.support.oauth_client import Browser, Client
 from tests.support.processes import free_port
 from tests.support.running_gateway import RunningGateway, write_settings

@@ -6,8 +6,8 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from gateway.config import Client, Route
-from gateway.config_file import client_faults
-from gateway.config_grammar import password_hash_fault
+from gateway.config.file import client_faults
+from gateway.config.grammar import password_hash_fault
 from tests.config_samples import (
     CLIENT,
     ISSUER,

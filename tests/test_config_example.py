@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from werkzeug.security import check_password_hash
 
-from gateway.config_file import load_config, settings_from_toml
-from gateway.config_reader import Array, Table
-from gateway.config_schema import FILE
+from gateway.config.file import load_config, settings_from_toml
+from gateway.config.reader import Array, Table
+from gateway.config.schema import FILE
 from tests.config_samples import (
     ENVIRON,
     KEY,

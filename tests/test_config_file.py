@@ -15,9 +15,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.config import Client, Route, Settings, Store, Upstream, User
-from gateway.config_file import ConfigError, ConfigFault, load_config, settings_from_toml
-from gateway.config_reader import Array, Table
-from gateway.config_schema import FILE
+from gateway.config.file import ConfigError, ConfigFault, load_config, settings_from_toml
+from gateway.config.reader import Array, Table
+from gateway.config.schema import FILE
 from tests.config_samples import (
     CLIENT,
     ENVIRON,

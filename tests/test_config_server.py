@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config_file import ConfigError, settings_from_toml
-from gateway.config_grammar import upstream_header_fault
+from gateway.config.file import ConfigError, settings_from_toml
+from gateway.config.grammar import upstream_header_fault
 from gateway.forwarding import HOP_BY_HOP
 from tests.config_samples import (
     ENVIRON,

@@ -31,9 +31,10 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def served(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One worker with four connections; what a client may take is shorter than usual."""
     patches = (
-        "import gateway.connection, gateway.own_request\n"
+        "import gateway.server.connection, gateway.own_request\n"
         "gateway.own_request.FORM_SECONDS = 1.0\n"
-        "gateway.connection.UNWANTED_SECONDS = gateway.connection.LINGER_SECONDS = 0.5\n"
+        "connection = gateway.server.connection\n"
+        "connection.UNWANTED_SECONDS = connection.LINGER_SECONDS = 0.5\n"
     )
     replace = (
         ("workers = 1", "workers = 1\nconnections = 4"),

@@ -20,8 +20,9 @@ from typing import IO, Any
 import pytest
 import redis
 
-from gateway import embedded_store, store_keeper
-from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
+from gateway.store import embedded as embedded_store
+from gateway.store import keeper as store_keeper
+from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
 
 #: What the store needs of the package: whatever else it imports would only take time here.
 IMPORTS = """
@@ -30,7 +31,7 @@ package = types.ModuleType("gateway")
 package.__path__ = [os.environ["GATEWAY_PACKAGE"]]
 sys.modules["gateway"] = package
 from pathlib import Path
-from gateway.embedded_store import EmbeddedStore
+from gateway.store.embedded import EmbeddedStore
 store = EmbeddedStore(Path(sys.argv[1]))
 """
 

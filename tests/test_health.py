@@ -12,7 +12,7 @@ from time import monotonic, sleep
 import pytest
 import requests
 
-from gateway.embedded_store import find_server
+from gateway.store.embedded import find_server
 from gateway.tokens import Kind, TokenKeys, new_grant_id, new_secret
 from tests.support.oauth_client import Client
 from tests.support.processes import free_port, python_module, running

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.config_file import load_config
+from gateway.config.file import load_config
 from gateway.passwords import hash_password
 from tests.support.assertions import assert_refused
 from tests.support.oauth_client import Browser, authorization

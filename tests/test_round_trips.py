@@ -16,7 +16,7 @@ from redis import Redis
 from gateway.clients import Clients
 from gateway.config import Client as RegisteredClient
 from gateway.config import Store
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from tests.support.oauth_client import TOKEN, Client
 from tests.support.parties import Parties, parties_at
 from tests.support.running_gateway import RunningGateway

@@ -14,7 +14,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from gateway.config import Store
-from gateway.redis_link import RedisLink, StoreUnavailable, script
+from gateway.store.link import RedisLink, StoreUnavailable, script
 from tests.faults.topologies import Server, one_node
 
 #: Those that declare more than that they are scripts; whoever adds one says here why it may.

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from gateway.config_file import load_config
+from gateway.config.file import load_config
 from gateway.server import CannotListen, StandaloneGateway, must_be_free
 from tests.support import store
 from tests.support.oauth_client import Browser, Client
@@ -356,7 +356,7 @@ def test_a_worker_that_does_not_move_is_replaced(serve: Serve) -> None:
 
 def test_a_client_that_takes_nothing_of_its_answer_is_given_up(serve: Serve) -> None:
     """The time after which it is given up is no setting; here it is shorter."""
-    with serve("import gateway.worker\ngateway.worker.SEND_SECONDS = 0.5") as served:
+    with serve("import gateway.server.worker\ngateway.server.worker.SEND_SECONDS = 0.5") as served:
         with socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(b"GET /public/bytes/50000000 HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, ResponseError
 
 from gateway.config import Store
-from gateway.redis_link import RedisLink
-from gateway.redis_node import RedisNode
+from gateway.store.link import RedisLink
+from gateway.store.node import RedisNode
 from tests.support.serving import until
 from tests.support.store import embedded
 

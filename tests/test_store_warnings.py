@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import store_check
 from gateway.config import Store
-from gateway.redis_link import RedisLink
-from gateway.store_check import store_warnings
+from gateway.store import check as store_check
+from gateway.store.check import store_warnings
+from gateway.store.link import RedisLink
 from tests.faults.topologies import Server, one_node, wait_until
 from tests.support.processes import free_port, python_module, running
 from tests.support.running_gateway import write_settings

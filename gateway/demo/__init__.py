@@ -18,8 +18,8 @@ from gateway.config import Settings
 from gateway.demo.addresses import Addresses, listen
 from gateway.demo.files import written_settings
 from gateway.demo.walkthrough import Walkthrough
-from gateway.embedded_store import EmbeddedStore
 from gateway.server import CannotListen, StandaloneGateway
+from gateway.store.embedded import EmbeddedStore
 
 __all__ = ["CannotListen", "run"]
 

@@ -9,7 +9,7 @@ from string import Template
 from urllib.parse import urlsplit
 
 from gateway.config import Settings
-from gateway.config_file import ConfigError, ConfigFault, settings_from_toml
+from gateway.config.file import ConfigError, ConfigFault, settings_from_toml
 from gateway.demo.addresses import Addresses
 from gateway.passwords import hash_password
 from gateway.tokens import new_secret

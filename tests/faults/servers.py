@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
-from gateway.embedded_store import EmbeddedStoreError, find_server
+from gateway.store.embedded import EmbeddedStoreError, find_server
 from tests.support.processes import free_port
 
 

@@ -13,7 +13,7 @@ import sys
 
 from gateway.config import Store, Tokens
 from gateway.grant_values import CodeBinding, Grant, Issued
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, TokenKeys, new_grant_id
 

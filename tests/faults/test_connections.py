@@ -23,8 +23,8 @@ from redis import Redis
 
 from gateway.config import Store, Tokens
 from gateway.index_repair import list_live_grants_again
-from gateway.redis_link import RedisLink, StoreUnavailable
-from gateway.store_check import store_warnings
+from gateway.store.check import store_warnings
+from gateway.store.link import RedisLink, StoreUnavailable
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until

@@ -15,7 +15,7 @@ import requests
 from gateway.clients import Clients
 from gateway.config import Client as RegisteredClient
 from gateway.config import Store
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from tests.faults.calls import calls_of
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, insisting, seconds_until, site, timed, tokens_of

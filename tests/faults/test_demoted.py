@@ -18,7 +18,7 @@ import requests
 from redis.exceptions import ClusterDownError, ReadOnlyError
 
 from gateway.config import Store
-from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store.link import RedisLink, StoreUnavailable
 from tests.faults.load import load
 from tests.faults.site import LIMIT, Site, site, timed, tokens_of
 from tests.faults.topologies import (

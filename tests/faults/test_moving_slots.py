@@ -16,7 +16,7 @@ import pytest
 
 from gateway.config import Store, Tokens
 from gateway.grant_values import Grant, Issued
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until

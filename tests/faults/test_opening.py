@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Store
-from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store.link import RedisLink, StoreUnavailable
 from tests.faults.proxy import Faults, proxied
 from tests.faults.site import LIMIT, site, timed
 from tests.faults.test_connections import Authority, TlsServer, tls_lines

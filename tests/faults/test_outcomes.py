@@ -13,7 +13,7 @@ import pytest
 from gateway.attempts import AttemptLimit, TooMany
 from gateway.config import Store, Tokens
 from gateway.grant_values import CodeBinding, Grant
-from gateway.redis_link import RedisLink, StoreUnavailable
+from gateway.store.link import RedisLink, StoreUnavailable
 from gateway.token_store import TokenStore
 from gateway.tokens import Kind, TokenKeys, new_grant_id
 from tests.faults.calls import calls_of

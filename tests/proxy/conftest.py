@@ -137,7 +137,7 @@ def all_backends(
 
 
 #: The product's own worker, which is made of gunicorn's for gevent, and one with threads.
-OWN_WORKER = "gateway.worker.Worker"
+OWN_WORKER = "gateway.server.worker.Worker"
 
 
 @pytest.fixture(scope="session", params=[OWN_WORKER, "gthread"])

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gateway.config import Upstream
-from gateway.upstream import Address, Pool, parse_address
+from gateway.proxy.upstream import Address, Pool, parse_address
 
 from .conftest import Backends, Gateway
 from .wire import GET, OK, POST, Answer, Backend, Client, EndOfStreamError, Peer

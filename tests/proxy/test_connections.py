@@ -9,8 +9,8 @@ import time
 import pytest
 
 from gateway.config import Upstream
-from gateway.http1 import Exchange, StaleConnectionError
-from gateway.upstream import Pool
+from gateway.proxy.http1 import Exchange, StaleConnectionError
+from gateway.proxy.upstream import Pool
 
 from .conftest import CONNECTIONS, Gateway
 from .wire import GET, OK, POST, Backend, Peer

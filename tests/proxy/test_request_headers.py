@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config import Server, Upstream
 from gateway.forwarding import forwarded_afresh, went_through
+from gateway.proxy.request_head import RequestHead
 from gateway.proxy_errors import ProxyError
-from gateway.request_head import RequestHead
 
 from .conftest import Gateway
 from .wire import Backend

@@ -11,8 +11,8 @@ import io
 
 import pytest
 
+from gateway.proxy.request_body import request_body
 from gateway.proxy_errors import ProxyError
-from gateway.request_body import request_body
 
 from .conftest import Gateway
 from .wire import Answer, Backend, EndOfStreamError

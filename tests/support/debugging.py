@@ -14,7 +14,7 @@ from gevent import monkey
 if __name__ == "__main__":
     monkey.patch_all()
 
-    from gateway.config_file import load_config
+    from gateway.config.file import load_config
     from gateway.server import StandaloneGateway
 
     application = StandaloneGateway(lambda: load_config(Path(sys.argv[1])))

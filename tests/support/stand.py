@@ -14,7 +14,7 @@ from redis import Redis
 from gateway.assembly import Core, core
 from gateway.authorization import AuthorizationRequest, authorization_request
 from gateway.config import Client, Provider, Settings, SignIn, Store, Tokens
-from gateway.redis_link import RedisLink
+from gateway.store.link import RedisLink
 from tests.support.store import embedded
 
 #: Odd multiples of 50 s, where tests let even ones pass: a slow machine makes no difference.

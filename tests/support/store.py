@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 
-from gateway.embedded_store import EmbeddedStore
+from gateway.store.embedded import EmbeddedStore
 
 _TIMES_MS = ("ends",)
 _TIMES_S = ("since", "used")

@@ -10,9 +10,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from redis.exceptions import AskError, MovedError
 
 from gateway.config import Store
-from gateway.redis_cluster import Cluster
-from gateway.redis_node import RedisNode
-from gateway.redis_sentinel import BehindSentinel
+from gateway.store.cluster import Cluster
+from gateway.store.node import RedisNode
+from gateway.store.sentinel import BehindSentinel
 
 
 class Topology(Protocol):

@@ -18,7 +18,7 @@ it trusts is the kernel's locks, which end with the processes that hold them:
     server of a keeper that was killed still writes to the append-only file. Its content is
     the server's process id.
 
-It is a program as well as a module: :mod:`gateway.embedded_store` runs this very file by its
+It is a program as well as a module: :mod:`gateway.store.embedded` runs this very file by its
 path, so that the keeper loads nothing but a few modules of the standard library (11 MB).
 """
 

@@ -36,11 +36,11 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.client_environ import environ_of, environ_of_server
-from gateway.client_request import ClientRequest
-from gateway.client_response import ClientResponse
-from gateway.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
-from gateway.unparsed import status_of
+from gateway.server.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
+from gateway.server.environ import environ_of, environ_of_server
+from gateway.server.request import ClientRequest
+from gateway.server.response import ClientResponse
+from gateway.server.unparsed import status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
 #: which most load balancers keep theirs, so that they close first and no request is crossed.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
-from gateway.redis_link import RedisLink, StoreUnavailable
-from gateway.redis_node import RedisNode
+from gateway.store.link import RedisLink, StoreUnavailable
+from gateway.store.node import RedisNode
 
 logger = logging.getLogger("gateway.store")
 

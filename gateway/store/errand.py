@@ -27,9 +27,9 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.redis_client import Topology
-from gateway.redis_connection import Command
-from gateway.redis_node import RedisNode
+from gateway.store.connection import Command
+from gateway.store.node import RedisNode
+from gateway.store.topology import Topology
 
 _TRIES = 2
 

@@ -19,7 +19,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
 from gateway.remembered import Remembered
-from gateway.unparsed import require_host
+from gateway.server.unparsed import require_host
 
 #: RFC 9112 §3 and §5 with the origin-form only, one space, CRLF, and names that no two of
 #: can become the same WSGI key. What begins with "//" is left to whoever knows URLs.

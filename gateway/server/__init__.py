@@ -21,12 +21,12 @@ from pathlib import Path
 from gunicorn.app.base import BaseApplication
 
 from gateway.config import Settings
-from gateway.config_file import ConfigError
-from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
-from gateway.master import Master
+from gateway.config.file import ConfigError
 from gateway.middleware import OAuthGateway
 from gateway.proxy import Proxy
-from gateway.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
+from gateway.server.master import Master
+from gateway.server.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
+from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
 
 logger = logging.getLogger("gateway.server")
 

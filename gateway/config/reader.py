@@ -1,7 +1,7 @@
 """From the tables of a TOML file to frozen dataclasses, naming every fault on the way.
 
 What a file may hold is a tree of :class:`Table`, :class:`Array`, :class:`Entries` and the
-readers of :mod:`gateway.config_values`. Reading never stops at a fault: it goes into the
+readers of :mod:`gateway.config.values`. Reading never stops at a fault: it goes into the
 :class:`Report`, and the next key is read.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gateway.config_values import (
+from gateway.config.values import (
     Reason,
     RefusedError,
     Rule,

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.config import UNIX, Client, EndpointPaths, Settings
-from gateway.config_grammar import folded_header
-from gateway.config_reader import TOP, ConfigFault, Place
-from gateway.config_values import nearest_name
+from gateway.config.grammar import folded_header
+from gateway.config.reader import TOP, ConfigFault, Place
+from gateway.config.values import nearest_name
 from gateway.redirect_uris import is_loopback_host
 
 _CLIENTS = TOP.array("clients")

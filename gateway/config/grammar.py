@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from gateway.config import UNIX, TrustedPeer
-from gateway.config_values import Reason, RefusedError, text
+from gateway.config.values import Reason, RefusedError, text
 
 SECRET_KEY_BYTES = 32
 

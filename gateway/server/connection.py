@@ -1,6 +1,6 @@
 """A client's connection to the standalone server: what it waits for, and how it ends.
 
-Used by :mod:`gateway.worker`. Whatever a client may drag out (the head of a request, a body
+Used by :mod:`gateway.server.worker`. Whatever a client may drag out (the head of a request, a body
 that nobody wants, its answer) has a time here, and none of it keeps other greenlets waiting.
 """
 

@@ -14,7 +14,7 @@ from time import monotonic
 from redis.exceptions import AskError, MovedError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.redis_node import RedisNode
+from gateway.store.node import RedisNode
 
 _ASK_AGAIN_SECONDS = 1.0
 

@@ -16,7 +16,7 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 
-from gateway.redis_node import RedisNode
+from gateway.store.node import RedisNode
 
 Address = tuple[str, int]
 

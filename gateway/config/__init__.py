@@ -1,7 +1,7 @@
 """The settings of a gateway: one frozen dataclass for each table of the configuration file.
 
 Names, meanings and defaults are those of ``config.example.toml``. Reading the file, and
-naming every fault in it, is the business of :mod:`gateway.config_file`; everything else in
+naming every fault in it, is the business of :mod:`gateway.config.file`; everything else in
 the package takes these objects and never a dictionary.
 
 Durations are seconds, sizes are bytes, unless a name says otherwise.

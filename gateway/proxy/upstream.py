@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from gateway import originals
 from gateway.config import Upstream
-from gateway.http1 import PATIENCE, UpstreamError, UpstreamTimeoutError
+from gateway.proxy.http1 import PATIENCE, UpstreamError, UpstreamTimeoutError
 
 _log = logging.getLogger("gateway.proxy")
 

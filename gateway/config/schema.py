@@ -27,7 +27,7 @@ from gateway.config import (
     UpstreamSession,
     User,
 )
-from gateway.config_grammar import (
+from gateway.config.grammar import (
     backend_target_fault,
     client_id_fault,
     endpoint_path_fault,
@@ -52,8 +52,8 @@ from gateway.config_grammar import (
     upstream_header_fault,
     upstream_url_fault,
 )
-from gateway.config_reader import Array, Entries, Hint, Table
-from gateway.config_values import (
+from gateway.config.reader import Array, Entries, Hint, Table
+from gateway.config.values import (
     boolean,
     list_of,
     number,

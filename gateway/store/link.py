@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 from redis.exceptions import AskError, RedisError, TryAgainError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.circuit import CircuitOpen
 from gateway.config import Store
-from gateway.embedded_store import EmbeddedStore, EmbeddedStoreError
-from gateway.redis_client import Topology, connect
-from gateway.redis_connection import Command
-from gateway.redis_errand import Errand, is_silence, must_move
-from gateway.redis_node import RedisNode
+from gateway.store.circuit import CircuitOpen
+from gateway.store.connection import Command
+from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
+from gateway.store.errand import Errand, is_silence, must_move
+from gateway.store.node import RedisNode
+from gateway.store.topology import Topology, connect
 
 logger = logging.getLogger("gateway.store")
 

@@ -1,8 +1,8 @@
 """From a configuration file to :class:`Settings`, or to every fault that it has.
 
-What the file may hold is in :mod:`gateway.config_schema`; what one value may look like, in
-:mod:`gateway.config_grammar`; what keys must be to each other, in
-:mod:`gateway.config_rules`; how tables are read, in :mod:`gateway.config_reader`.
+What the file may hold is in :mod:`gateway.config.schema`; what one value may look like, in
+:mod:`gateway.config.grammar`; what keys must be to each other, in
+:mod:`gateway.config.rules`; how tables are read, in :mod:`gateway.config.reader`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Client, Settings
-from gateway.config_grammar import secret_key_fault
-from gateway.config_reader import TOP, ConfigFault, Report, make, read_values
-from gateway.config_rules import Clash, clashes, client_clashes
-from gateway.config_schema import CLIENT, FILE
+from gateway.config.grammar import secret_key_fault
+from gateway.config.reader import TOP, ConfigFault, Report, make, read_values
+from gateway.config.rules import Clash, clashes, client_clashes
+from gateway.config.schema import CLIENT, FILE
 
 __all__ = [
     "ConfigError",

@@ -13,9 +13,9 @@ from urllib.parse import unquote_to_bytes
 import gevent
 from gunicorn.http import wsgi
 
-from gateway.client_request import ClientRequest
 from gateway.client_socket import HEADER_LINES, WITHIN
 from gateway.remembered import Remembered
+from gateway.server.request import ClientRequest
 
 Environ = dict[str, Any]
 

@@ -24,17 +24,23 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gateway.client_socket import client_socket
 from gateway.config import Server, Upstream
-from gateway.http1 import (
+from gateway.proxy.http1 import (
     ClientLeftError,
     Exchange,
     StaleConnectionError,
     UpstreamError,
     UpstreamTimeoutError,
 )
+from gateway.proxy.request_body import request_body
+from gateway.proxy.request_head import RequestHead
+from gateway.proxy.upstream import (
+    IDLE_SECONDS,
+    SAFELY_IDLE_SECONDS,
+    Connection,
+    Pool,
+    PoolExhaustedError,
+)
 from gateway.proxy_errors import ProxyError, bad_request, respond
-from gateway.request_body import request_body
-from gateway.request_head import RequestHead
-from gateway.upstream import IDLE_SECONDS, SAFELY_IDLE_SECONDS, Connection, Pool, PoolExhaustedError
 
 _log = logging.getLogger("gateway.proxy")
 

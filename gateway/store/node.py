@@ -1,6 +1,6 @@
 """One Redis server: at most so many connections to it, and who waits for one.
 
-A command is sent once; whether to send it again is known in :mod:`gateway.redis_link`.
+A command is sent once; whether to send it again is known in :mod:`gateway.store.link`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.circuit import Circuit
-from gateway.redis_connection import Command, connection_maker
+from gateway.store.circuit import Circuit
+from gateway.store.connection import Command, connection_maker
 
 _ASKING: Command = ("ASKING",)
 

@@ -11,10 +11,10 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
 from gunicorn.util import is_hoppish
 
-from gateway.client_request import ClientRequest
-from gateway.connection import Connection
 from gateway.forwarding import is_field_name, is_field_value
 from gateway.remembered import Remembered
+from gateway.server.connection import Connection
+from gateway.server.request import ClientRequest
 
 
 class _Kinds(Remembered[str]):

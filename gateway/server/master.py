@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
-from gateway.worker import WORKER_SIGNALS
+from gateway.server.worker import WORKER_SIGNALS
 
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
