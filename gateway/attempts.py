@@ -12,7 +12,7 @@ from gateway.store.link import RedisLink
 from gateway.tokens import digest
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TooMany(Exception):  # noqa: N818 - said of attempts
     """The limit is reached; ``retry_after`` is seconds until the window ends.
 
