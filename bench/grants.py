@@ -67,6 +67,7 @@ def main() -> None:
                     f"| {count:,} | {grown / (count - 1):,.0f} | {microseconds:.0f}"
                     f" | {microseconds / first:.2f} |"
                 )
+            print(f"\nAn access token by itself: {raw.memory_usage(_access_key(sample)):,} bytes.")
         finally:
             link.close()
             embedded.release()
@@ -100,11 +101,14 @@ def _sample_grant(store: TokenStore) -> Token:
 
 
 def _shapes(raw: redis.Redis, access: Token) -> tuple[bytes, bytes]:
-    key = f"gateway:{{{access.grant_id}}}"
-    grant, token = raw.get(key), raw.get(f"{key}:{access.digest}")
+    grant, token = raw.get(f"gateway:{{{access.grant_id}}}"), raw.get(_access_key(access))
     assert isinstance(grant, bytes)
     assert isinstance(token, bytes)
     return grant, token
+
+
+def _access_key(access: Token) -> str:
+    return f"gateway:{{{access.grant_id}}}:{access.digest}"
 
 
 def _copies(

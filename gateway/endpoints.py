@@ -183,19 +183,22 @@ class AuthorizationEndpoint:
         return redirect_answer(location, status)
 
     def _error_redirect(self, request: OwnRequest, fault: RedirectedError, status: int) -> Response:
-        self._audit.record(
-            "authorize",
-            outcome="refused",
-            error=fault.error,
-            why=fault.why,
-            client_id=fault.client_id,
-            address=request.address,
-        )
+        self._record_fault(request, fault)
         answer = [("error", fault.error), ("error_description", fault.description)]
         location = authorization_response(fault.destination, self._settings.issuer, answer)
         return redirect_answer(location, status)
 
     def _error_page(self, request: OwnRequest, fault: OAuthError) -> Response:
+        self._record_fault(request, fault)
+        title = (
+            "This link does not work"
+            if isinstance(fault, NotRedirectable)
+            else "This request does not work"
+        )
+        page = self._pages.error(title=title, message=fault.description, detail=fault.error)
+        return page_answer(page, 400)
+
+    def _record_fault(self, request: OwnRequest, fault: OAuthError) -> None:
         self._audit.record(
             "authorize",
             outcome="refused",
@@ -205,13 +208,6 @@ class AuthorizationEndpoint:
             user=fault.user,
             address=request.address,
         )
-        title = (
-            "This link does not work"
-            if isinstance(fault, NotRedirectable)
-            else "This request does not work"
-        )
-        page = self._pages.error(title=title, message=fault.description, detail=fault.error)
-        return page_answer(page, 400)
 
     def _record(
         self, request: OwnRequest, asked: AuthorizationRequest, outcome: str, **members: str

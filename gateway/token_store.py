@@ -328,7 +328,7 @@ class TokenStore:
         return f"{self.grant_key(grant_id)}:ended"
 
     def _access_key(self, access: Token) -> str:
-        return f"{self._prefix}:{{{access.grant_id}}}:{access.digest}"
+        return f"{self.grant_key(access.grant_id)}:{access.digest}"
 
 
 def _stored_grant(grant: Grant) -> dict[str, Any]:

@@ -8,14 +8,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.support.oauth_client import Browser, Client
+from tests.support.parties import Parties, parties_at
 from tests.support.running_gateway import (
     CONFIDENTIAL_SECRET,
     SERVICE_SECRET,
     RunningGateway,
     running_gateway,
 )
+from tests.support.store import embedded
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +56,19 @@ def short_lived(_gateways: object) -> RunningGateway:
     )
     started: RunningGateway = _gateways("standalone", "short", tokens)  # type: ignore[operator]
     return started
+
+
+@pytest.fixture
+def parties(gateway: RunningGateway) -> Parties:
+    """The browser of a signed-in user at the gateway, and the clients."""
+    return parties_at(gateway)
+
+
+@pytest.fixture(scope="module")
+def redis(gateway: RunningGateway) -> Iterator[Redis]:
+    """The store of the gateway, seen from beside it."""
+    with embedded(gateway.data_dir) as redis:
+        yield redis
 
 
 @pytest.fixture

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from time import sleep
 from typing import NamedTuple
 
-import pytest
 from redis import Redis
 
-from tests.support.parties import Parties, parties_at, signed_in_browser
-from tests.support.running_gateway import RunningGateway
+from tests.support.parties import Parties, signed_in_browser
 from tests.support.serving import serving, slow_backend
 from tests.support.store import embedded, grant_id, grant_key, stored_grant
 
@@ -31,18 +28,6 @@ class Entry(NamedTuple):
     name: str
     allowed: str
     last_used: str
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
-
-
-@pytest.fixture(scope="module")
-def redis(gateway: RunningGateway) -> Iterator[Redis]:
-    """The store of the gateway, seen from beside it."""
-    with embedded(gateway.data_dir) as redis:
-        yield redis
 
 
 def shown(parties: Parties) -> dict[str, Entry]:

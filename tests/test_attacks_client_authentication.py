@@ -13,7 +13,7 @@ import requests
 
 from tests.support.assertions import assert_refused
 from tests.support.oauth_client import FRAPPE, INTROSPECT, REVOKE, TOKEN, Client
-from tests.support.parties import Parties, parties_at
+from tests.support.parties import Parties
 from tests.support.raw import RawResponse, request
 from tests.support.running_gateway import (
     CONFIDENTIAL_SECRET,
@@ -23,11 +23,6 @@ from tests.support.running_gateway import (
 )
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
 
 
 def basic(credentials: str | bytes) -> str:

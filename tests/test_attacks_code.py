@@ -8,13 +8,7 @@ import pytest
 
 from tests.support.assertions import assert_not_cached, assert_refused
 from tests.support.oauth_client import Client, pkce
-from tests.support.parties import Parties, parties_at
-from tests.support.running_gateway import RunningGateway
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
+from tests.support.parties import Parties
 
 
 def test_a_code_of_another_client_is_refused_and_still_works_for_its_owner(

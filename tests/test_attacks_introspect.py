@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -11,23 +10,10 @@ from redis import Redis
 
 from tests.support.assertions import assert_not_cached, assert_refused
 from tests.support.oauth_client import INTROSPECT, TOKEN
-from tests.support.parties import Parties, Tokens, parties_at
-from tests.support.running_gateway import RunningGateway
-from tests.support.store import embedded, grant_id, grant_key, let_pass
+from tests.support.parties import Parties, Tokens
+from tests.support.store import grant_id, grant_key, let_pass
 
 INACTIVE = {"active": False}
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
-
-
-@pytest.fixture(scope="module")
-def redis(gateway: RunningGateway) -> Iterator[Redis]:
-    """The store of the gateway, seen from beside it."""
-    with embedded(gateway.data_dir) as redis:
-        yield redis
 
 
 def test_a_client_learns_of_its_own_access_token(parties: Parties, redis: Redis) -> None:

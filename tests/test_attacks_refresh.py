@@ -20,18 +20,6 @@ from tests.support.store import embedded, grant_id, grant_key, let_pass
 DAY = 86_400
 
 
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
-
-
-@pytest.fixture(scope="module")
-def redis(gateway: RunningGateway) -> Iterator[Redis]:
-    """The store of the gateway, seen from beside it."""
-    with embedded(gateway.data_dir) as redis:
-        yield redis
-
-
 # One kind is not another.
 
 

@@ -18,21 +18,9 @@ from tests.support.oauth_client import FRAPPE, REVOKE, Client
 from tests.support.parties import Parties, parties_at
 from tests.support.processes import end
 from tests.support.running_gateway import RunningGateway, running_gateway
-from tests.support.store import embedded, grant_id, let_pass
+from tests.support.store import grant_id, let_pass
 
 PATHS = [pytest.param(REVOKE, id="standard"), pytest.param(FRAPPE + "revoke_token", id="frappe")]
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
-
-
-@pytest.fixture(scope="module")
-def redis(gateway: RunningGateway) -> Iterator[Redis]:
-    """The store of the gateway, seen from beside it."""
-    with embedded(gateway.data_dir) as redis:
-        yield redis
 
 
 def assert_done(answer: requests.Response) -> None:

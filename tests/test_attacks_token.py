@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.assertions import assert_not_cached, assert_refused
 from tests.support.oauth_client import FRAPPE, INTROSPECT, REVOKE, TOKEN, Client
-from tests.support.parties import Parties, parties_at
+from tests.support.parties import Parties
 from tests.support.raw import RawResponse, request
 from tests.support.running_gateway import SERVICE_SECRET, RunningGateway
 
@@ -26,11 +26,6 @@ GOOD = {
     "redirect_uri": "http://localhost:3000/oauth_code",
     "client_id": "my-app",
 }
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
 
 
 def post(gateway: RunningGateway, body: str | bytes, *headers: str) -> RawResponse:

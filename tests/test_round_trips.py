@@ -7,7 +7,7 @@ Nobody waits for the last one of an exchange, ``EVAL``: it notes that the answer
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -18,21 +18,8 @@ from gateway.config import Client as RegisteredClient
 from gateway.config import Store
 from gateway.store.link import RedisLink
 from tests.support.oauth_client import TOKEN, Client
-from tests.support.parties import Parties, parties_at
+from tests.support.parties import Parties
 from tests.support.running_gateway import RunningGateway
-from tests.support.store import embedded
-
-
-@pytest.fixture
-def parties(gateway: RunningGateway) -> Parties:
-    return parties_at(gateway)
-
-
-@pytest.fixture(scope="module")
-def redis(gateway: RunningGateway) -> Iterator[Redis]:
-    """The store of the gateway, seen from beside it."""
-    with embedded(gateway.data_dir) as redis:
-        yield redis
 
 
 @pytest.fixture(scope="module")

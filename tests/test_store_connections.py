@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -258,3 +259,17 @@ def test_a_link_that_was_closed_and_is_used_again_hears_of_what_is_lost(
     link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "after"))
     assert lost.get(timeout=5) == "after"
     assert lost.empty()
+
+
+def test_where_no_thread_is_to_be_had_whoever_needs_it_waits(
+    node: RedisNode, told: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open the connection, and for the answer to what was posted."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    node.post(("ECHO", "x"), monotonic() + 5, told.put)
+    assert told.get_nowait() == "x"
+    assert node.send([("PING",)], monotonic() + 5) == ["PONG"]

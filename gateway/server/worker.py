@@ -7,8 +7,8 @@
   a request end soon, and every answer ends its connection, so that all clients have a turn.
 - A client that takes nothing of its answer is given up.
 - A client that asks without end has its turn, and no more than that.
-- Requests are read, and answers written, by the modules ``client_*``: what gunicorn has for that
-  took more than half of the server's time (docs/benchmarks.md).
+- Requests are read, and answers written, by the modules beside this one: what gunicorn has for
+  that took more than half of the server's time (docs/benchmarks.md).
 """
 
 from __future__ import annotations

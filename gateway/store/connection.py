@@ -29,6 +29,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = Sequence[str | int]
 
+#: Who gets the answer to a posted command, or the error in its place.
+Told = Callable[[Any], None]
+
 # What close() does with data that was not sent: forget it, and tell the server (RST).
 _FORGET = struct.pack("ii", 1, 0)
 
@@ -59,7 +62,7 @@ class Punctual:
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.owed: deque[Callable[[Any], None]] = deque()
+        self.owed: deque[Told] = deque()
 
     def seconds_left(self) -> float:
         """Return how much time is left (s). Raises redis-py's TimeoutError if none is."""

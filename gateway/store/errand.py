@@ -156,7 +156,7 @@ class Errand:
 
 def must_move(answer: Any) -> bool:
     """Tell whether an answer says that the command belongs to another node, or to later."""
-    return isinstance(answer, AskError | TryAgainError | ClusterDownError | ReadOnlyError)
+    return isinstance(answer, _OBSTACLES)
 
 
 def is_silence(error: Exception) -> bool:

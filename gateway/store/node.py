@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
@@ -18,12 +18,9 @@ from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.circuit import Circuit
-from gateway.store.connection import Command, connection_maker
+from gateway.store.connection import Command, Told, connection_maker
 
 _ASKING: Command = ("ASKING",)
-
-# Who gets the answer to a posted command, or the error in its place.
-_Told = Callable[[Any], None]
 
 # For how long at most the answer to a posted command is left unread (s), if the connection is
 # not used for anything else before.
@@ -74,7 +71,7 @@ class RedisNode:
             answers: list[Any] = connection.answers(len(sent))
         return answers[1::2] if asking else answers
 
-    def post(self, command: Command, ends: float, told: _Told) -> None:
+    def post(self, command: Command, ends: float, told: Told) -> None:
         """Send a command and wait for nothing; raises as :meth:`send` does.
 
         ``told`` is called once, by any thread, with the answer or the error that came in its
@@ -163,7 +160,7 @@ class RedisNode:
         with suppress(IndexError):
             while True:
                 idle.append(self._free.pop())
-        lost: list[_Told] = []
+        lost: list[Told] = []
         for connection in idle:
             if connection is None:
                 self._put(None)
@@ -171,7 +168,7 @@ class RedisNode:
                 lost += self._ended(connection, reset=reset)
         _tell(lost)
 
-    def _ended(self, connection: Any, *, reset: bool) -> list[_Told]:
+    def _ended(self, connection: Any, *, reset: bool) -> list[Told]:
         """Close a connection; return who has to be told, once every place is free again."""
         try:
             connection.end(reset=reset)
@@ -248,7 +245,7 @@ class RedisNode:
                 waiting.served.set()
 
 
-def _tell(lost: Sequence[_Told]) -> None:
+def _tell(lost: Sequence[Told]) -> None:
     for told in lost:
         told(RedisConnectionError("the connection was closed"))
 

@@ -16,7 +16,7 @@ from gateway.config import Store
 from gateway.store.link import RedisLink, StoreUnavailable
 from tests.faults.proxy import Faults, proxied
 from tests.faults.site import LIMIT, site, timed
-from tests.faults.test_connections import Authority, TlsServer, tls_lines
+from tests.faults.tls import Authority, TlsServer, skip_without_tls, tls_lines
 from tests.faults.topologies import Server, sentinel
 
 
@@ -74,6 +74,7 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_one(
 
 def test_a_handshake_that_trickles_in_holds_nobody_up(folder: Path) -> None:
     """With greenlets, whose TLS has a time limit for each of its steps."""
+    skip_without_tls()
     authority = Authority(folder, "trickling-ca")
     certificate, key = authority.sign("127.0.0.1")
     server = TlsServer(folder / "trickling", (str(certificate), str(key), str(authority.file)))
