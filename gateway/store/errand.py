@@ -82,6 +82,11 @@ class Errand:
         self._redirections = _REDIRECTIONS
         self._silent: set[RedisNode] = set()
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether the answers are of the node to which a slot is just being moved (ASK)."""
+        return self._asking
+
     def answers(self) -> list[Any]:
         """Send the commands until there are answers; errors among them are returned.
 

@@ -41,6 +41,10 @@ logger = logging.getLogger("gateway.store")
 _spent: ContextVar[float | None] = ContextVar("spent", default=None)
 
 
+# What a revocation answers that found nothing: of a key, and of revoke_token.
+_NOTHING_FOUND = (0, ["unknown", ""])
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
     """The store gave no answer, or refused for a reason of its own. Nothing is known."""
 
@@ -229,11 +233,23 @@ class RedisLink:
         with self._bounded() as (topology, ends):
             wanted = self._settings.wait_replicas if replicated else 0
             commands = [words, *self._until_replicated(str(key), wanted)]
-            answers = self._sent(
-                topology, commands, ends, key=key, in_full=in_full, apart=apart, decisive=1
+            errand = Errand(
+                topology,
+                commands,
+                ends,
+                self._settings.timeout,
+                key=key,
+                in_full=in_full,
+                apart=apart,
+                decisive=1,
             )
+            answers = errand.answers()
             answer = _good(answers[0])
             if wanted:
+                if errand.is_aside and answer in _NOTHING_FOUND:
+                    # It may have been revoked where the slot comes from, and nobody can be asked
+                    # there whether a replica knows; until the slot has moved.
+                    raise StoreUnavailable("replicas")
                 self._judge_replicated(*answers[1:], wanted=wanted)
             return answer
 
