@@ -21,12 +21,12 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gateway.config import Store, Tokens
-from gateway.grant_values import CodeBinding, Grant, RefreshCandidate
+from gateway.config.settings import Store, Tokens
 from gateway.store.embedded import EmbeddedStore
-from gateway.store.link import RedisLink
+from gateway.store.redis_client import RedisLink
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
+from gateway.tokens.grant import CodeBinding, Grant, RefreshCandidate
+from gateway.tokens.token import Kind, Token, TokenKeys, new_grant_id
 
 KEYS = TokenKeys((b"k" * 32,))
 BATCH = 2_000

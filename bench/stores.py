@@ -26,13 +26,13 @@ from redis.connection import Connection
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gateway.config import Store, Tokens
-from gateway.grant_values import CodeBinding, Grant, Issued, RefreshCandidate
+from gateway.config.settings import Store, Tokens
 from gateway.store.circuit import Circuit
-from gateway.store.connection import Punctual
-from gateway.store.link import RedisLink
+from gateway.store.deadline_connection import Punctual
+from gateway.store.redis_client import RedisLink
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, Token, TokenKeys, new_grant_id
+from gateway.tokens.grant import CodeBinding, Grant, Issued, RefreshCandidate
+from gateway.tokens.token import Kind, Token, TokenKeys, new_grant_id
 from tests.faults.topologies import Server, cluster, one_node, sentinel
 
 KEYS = TokenKeys((b"k" * 32,))

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import urllib3
 
-from gateway.config import Server, Upstream
-from gateway.proxy import Proxy
+from gateway.config.settings import Server, Upstream
 from gateway.proxy.http1 import Exchange
+from gateway.proxy.reverse_proxy import Proxy
 from gateway.proxy.upstream import Pool
 
 SMALL = b"x" * 100

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.cli import main
+from gateway.cli.commands import main
 
 main(prog_name="gateway")

@@ -9,30 +9,31 @@ from typing import Any
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
-from gateway.answers import json_answer
-from gateway.attempts import AttemptLimit, FailureLimit
-from gateway.audit import Audit
-from gateway.browser import Browsers, session_cookie_name
-from gateway.clients import Clients
-from gateway.config import Settings
-from gateway.decisions import Decisions
+from gateway.access.decisions import Decisions
+from gateway.access.identity import IdentityHeaders
+from gateway.access.routes import Routes
+from gateway.clients.registry import Clients
+from gateway.config.settings import Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
-from gateway.grants import Grants
-from gateway.health import Health
-from gateway.identity import IdentityHeaders
-from gateway.metadata import metadata
-from gateway.own_endpoints import Endpoint, OwnEndpoints
-from gateway.own_request import OwnRequest
-from gateway.pages import Pages
-from gateway.routes import Routes
-from gateway.session_store import ConsentStore, SessionStore
-from gateway.sign_in import AskBackend, ResourceOwners
-from gateway.sign_in_pages import SignInPages
-from gateway.store.check import StoreCheck
-from gateway.store.link import RedisLink
+from gateway.grants.consent_store import ConsentStore
+from gateway.grants.grants import Grants
+from gateway.observe.audit import Audit
+from gateway.site.browser_session import Browsers, session_cookie_name
+from gateway.site.dispatcher import Endpoint, OwnEndpoints
+from gateway.site.endpoint_request import OwnRequest
+from gateway.site.health import Health
+from gateway.site.metadata import metadata
+from gateway.site.pages import Pages
+from gateway.site.responses import json_answer
+from gateway.site.sign_in_pages import SignInPages
+from gateway.site.verify import VerifyEndpoint
+from gateway.store.diagnostics import StoreCheck
+from gateway.store.rate_limits import AttemptLimit, FailureLimit
+from gateway.store.redis_client import RedisLink
 from gateway.token_store import TokenStore
-from gateway.tokens import TokenKeys
-from gateway.verify import VerifyEndpoint
+from gateway.tokens.token import TokenKeys
+from gateway.users.session_store import SessionStore
+from gateway.users.sign_in import AskBackend, ResourceOwners
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 

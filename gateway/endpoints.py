@@ -1,7 +1,7 @@
 """The protocol's endpoints: authorize, token, revoke, introspect. HTTP in, HTTP out.
 
-What is right and wrong is decided in :mod:`gateway.authorization`, for the request that the
-browser brings, and in :mod:`gateway.grants`, for the ones that the client sends itself.
+What is right and wrong is decided in :mod:`gateway.grants.authorization`, for the request that the
+browser brings, and in :mod:`gateway.grants.grants`, for the ones that the client sends itself.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from urllib.parse import urlencode, urlsplit
 
 from werkzeug.wrappers import Response
 
-from gateway.answers import frappe_answer, json_answer, page_answer, redirect_answer
-from gateway.attempts import FailureLimit
-from gateway.audit import Audit
-from gateway.authorization import (
+from gateway.clients.authentication import authenticated_client, presented_client
+from gateway.clients.registry import Clients, RegisteredClient
+from gateway.config.settings import Settings
+from gateway.grants.authorization import (
     AuthorizationRequest,
     NotRedirectable,
     RedirectedError,
     authorization_request,
     authorization_response,
 )
-from gateway.browser import Browsers
-from gateway.client_authentication import authenticated_client, presented_client
-from gateway.clients import Clients, RegisteredClient
-from gateway.config import Settings
-from gateway.errors import OAuthError, invalid_client
-from gateway.grant_values import Grant, Refused
-from gateway.grants import Grants
-from gateway.own_request import OwnRequest
-from gateway.pages import Pages
-from gateway.parameters import Parameters, required
-from gateway.request_rules import At, Pairs, checked, judged, read
-from gateway.session_store import ConsentStore
-from gateway.sign_in import ResourceOwner
+from gateway.grants.consent_store import ConsentStore
+from gateway.grants.grants import Grants
+from gateway.observe.audit import Audit
+from gateway.protocol.errors import OAuthError, invalid_client
+from gateway.protocol.parameters import Parameters, required
+from gateway.protocol.request_rules import At, Pairs, checked, judged, read
+from gateway.site.browser_session import Browsers
+from gateway.site.endpoint_request import OwnRequest
+from gateway.site.pages import Pages
+from gateway.site.responses import frappe_answer, json_answer, page_answer, redirect_answer
+from gateway.store.rate_limits import FailureLimit
+from gateway.tokens.grant import Grant, Refused
+from gateway.users.sign_in import ResourceOwner
 
 
 class AuthorizationEndpoint:

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from gateway.answers import denied_answer, error_answer
+from gateway.access.decisions import Allowed, Denied, refused_path
+from gateway.access.identity import environ_key
 from gateway.assembly import WSGIApplication, gateway
-from gateway.config import Settings
-from gateway.decisions import Allowed, Denied, refused_path
-from gateway.forwarding import request_target
-from gateway.grant_values import AccessToken
-from gateway.identity import environ_key
-from gateway.own_endpoints import RETRY_AFTER
-from gateway.paths import RefusedPath, readings
-from gateway.peers import client_address, is_trusted
-from gateway.proxy_errors import ProxyError, respond
-from gateway.store.link import StoreUnavailable
+from gateway.config.settings import Settings
+from gateway.http.forwarding import request_target
+from gateway.http.paths import RefusedPath, readings
+from gateway.http.peers import client_address, is_trusted
+from gateway.http.proxy_errors import ProxyError, respond
+from gateway.site.dispatcher import RETRY_AFTER
+from gateway.site.responses import denied_answer, error_answer
+from gateway.store.redis_client import StoreUnavailable
+from gateway.tokens.grant import AccessToken
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,7 +33,7 @@ class OAuthGateway:
 
     ``app`` is any WSGI application, ``settings`` what :func:`gateway.load_config` returns.
     The application finds who asks in ``REMOTE_USER``, in the configured headers, and as an
-    :class:`~gateway.grant_values.AccessToken` in ``environ["gateway.token"]``.
+    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path; that one is then judged. Raises EmbeddedStoreError if an

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
 
-from gateway.config import Tokens
-from gateway.deliveries import Deliveries
-from gateway.grant_index import GrantIndex
-from gateway.grant_values import (
+from gateway.config.settings import Tokens
+from gateway.store.redis_client import BeingMoved, RedisLink, StoreUnavailable, script
+from gateway.tokens.delivery_acks import Deliveries
+from gateway.tokens.grant import (
     IN_FILE,
     AccessToken,
     CodeBinding,
@@ -34,8 +34,8 @@ from gateway.grant_values import (
     grant_from_json,
     registered_of,
 )
-from gateway.store.link import BeingMoved, RedisLink, StoreUnavailable, script
-from gateway.tokens import Token
+from gateway.tokens.grant_index import GrantIndex
+from gateway.tokens.token import Token
 
 # How long to wait before asking again whether a code's first request was answered (s).
 _PENDING_PAUSE = 0.02

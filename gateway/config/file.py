@@ -15,11 +15,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Client, Settings
 from gateway.config.grammar import secret_key_fault
 from gateway.config.reader import TOP, ConfigFault, Report, make, read_values
 from gateway.config.rules import Clash, clashes, client_clashes
 from gateway.config.schema import CLIENT, FILE
+from gateway.config.settings import Client, Settings
 
 __all__ = [
     "ConfigError",

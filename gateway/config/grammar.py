@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from gateway.config import UNIX, TrustedPeer
 from gateway.config.values import Reason, RefusedError, text
+from gateway.http.peers import UNIX, TrustedPeer
 
 SECRET_KEY_BYTES = 32
 
@@ -220,7 +220,7 @@ def route_path_fault(pattern: str) -> str | None:
     """Take a path in which ``*`` stands for a part of a segment, ``**`` for any segments.
 
     It is matched with decoded paths, so an escape in it would match nothing, and what
-    :mod:`gateway.paths` refuses, or reads in two ways, cannot be a rule.
+    :mod:`gateway.http.paths` refuses, or reads in two ways, cannot be a rule.
     """
     if not pattern.startswith("/"):
         return "must begin with '/'"

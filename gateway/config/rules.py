@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config import UNIX, Client, EndpointPaths, Settings
 from gateway.config.grammar import folded_header
 from gateway.config.reader import TOP, ConfigFault, Place
+from gateway.config.settings import Client, EndpointPaths, Settings
 from gateway.config.values import nearest_name
-from gateway.redirect_uris import is_loopback_host
+from gateway.http.peers import UNIX
+from gateway.protocol.redirect_uris import is_loopback_host
 
 _CLIENTS = TOP.array("clients")
 _ROUTES = TOP.array("routes")

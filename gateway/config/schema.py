@@ -1,6 +1,6 @@
 """What the configuration file may hold: a reader for every field of every dataclass.
 
-Defaults, and which keys are required, are those of :mod:`gateway.config`.
+Defaults, and which keys are required, are those of :mod:`gateway.config.settings`.
 """
 
 from __future__ import annotations
@@ -8,25 +8,6 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from gateway.config import (
-    GRANT_TYPES,
-    AuditLog,
-    Client,
-    EndpointPaths,
-    Identity,
-    Limits,
-    Provider,
-    RemoteUser,
-    Route,
-    Server,
-    Settings,
-    SignIn,
-    Store,
-    Tokens,
-    Upstream,
-    UpstreamSession,
-    User,
-)
 from gateway.config.grammar import (
     backend_target_fault,
     client_id_fault,
@@ -53,6 +34,25 @@ from gateway.config.grammar import (
     upstream_url_fault,
 )
 from gateway.config.reader import Array, Entries, Hint, Table
+from gateway.config.settings import (
+    GRANT_TYPES,
+    AuditLog,
+    Client,
+    EndpointPaths,
+    Identity,
+    Limits,
+    Provider,
+    RemoteUser,
+    Route,
+    Server,
+    Settings,
+    SignIn,
+    Store,
+    Tokens,
+    Upstream,
+    UpstreamSession,
+    User,
+)
 from gateway.config.values import (
     boolean,
     list_of,
@@ -62,7 +62,7 @@ from gateway.config.values import (
     text,
     whole_number,
 )
-from gateway.redirect_uris import redirect_uri_fault
+from gateway.protocol.redirect_uris import redirect_uri_fault
 
 # RFC 6749 §4.1.2: ten minutes at most.
 _LONGEST_CODE_SECONDS = 600

@@ -8,11 +8,11 @@ from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
-from gateway.config import Settings
 from gateway.config.file import ConfigError, ConfigFault, settings_from_toml
+from gateway.config.settings import Settings
 from gateway.demo.addresses import Addresses
-from gateway.passwords import hash_password
-from gateway.tokens import new_secret
+from gateway.tokens.token import new_secret
+from gateway.users.passwords import hash_password
 
 CONFIGURATION = "demo.toml"
 SECRET_KEY = "secret-key"  # noqa: S105 - the name of the file

@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable
 from time import monotonic
 
-from gateway.client_socket import has_left
-from gateway.proxy.answer import Answer, BadAnswerError
+from gateway.http.client_socket import has_left
+from gateway.proxy.upstream_response import Answer, BadAnswerError
 
 #: At most so much is taken from the backend's socket at once, and held for one request.
 RECEIVE_BYTES = 65_536

@@ -8,8 +8,8 @@ from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.client_socket import client_socket, silence_bounded, time_to_send
-from gateway.proxy_errors import ProxyError, bad_request
+from gateway.http.client_socket import client_socket, silence_bounded, time_to_send
+from gateway.http.proxy_errors import ProxyError, bad_request
 
 #: A body up to this size is read before a connection to the backend is taken, and goes out
 #: with the head.

@@ -12,9 +12,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from wsgiref.types import WSGIEnvironment
 
-from gateway import peers
-from gateway.config import Server, Upstream
-from gateway.forwarding import (
+from gateway.config.settings import Server, Upstream
+from gateway.http import peers
+from gateway.http.forwarding import (
     HeaderNames,
     connection_options,
     environ_spelling,
@@ -28,7 +28,7 @@ from gateway.forwarding import (
     via,
     went_through,
 )
-from gateway.proxy_errors import ProxyError, bad_request
+from gateway.http.proxy_errors import ProxyError, bad_request
 
 #: Sets of identity headers differ by route at most; more of them are not remembered.
 _REMEMBERED_PLANS = 64

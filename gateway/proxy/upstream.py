@@ -18,8 +18,8 @@ from threading import Condition
 from time import monotonic
 from urllib.parse import urlsplit
 
-from gateway import originals
-from gateway.config import Upstream
+from gateway.config.settings import Upstream
+from gateway.proxy import unpatched
 from gateway.proxy.http1 import PATIENCE, UpstreamError, UpstreamTimeoutError
 
 _log = logging.getLogger("gateway.proxy")
@@ -97,7 +97,7 @@ class Connection:
         self.used_at = 0.0
         self._poll = None
         if not isinstance(sock, ssl.SSLSocket):
-            self._poll = originals.poll()
+            self._poll = unpatched.poll()
             self._poll.register(sock, POLLIN)
 
     def is_alive(self, patience: float) -> bool:
@@ -181,7 +181,7 @@ class Pool:
         self._limit = settings.connections
         self._connect_timeout = settings.connect_timeout
         self._patience = min(PATIENCE, settings.read_timeout)
-        self._changed = Condition(originals.Lock())
+        self._changed = Condition(unpatched.Lock())
         self._waiting = 0
         self._turn = 0
         self._closed = False

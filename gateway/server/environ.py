@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes
 import gevent
 from gunicorn.http import wsgi
 
-from gateway.client_socket import HEADER_LINES, WITHIN
-from gateway.remembered import Remembered
+from gateway.http.bounded_cache import Remembered
+from gateway.http.client_socket import HEADER_LINES, WITHIN
 from gateway.server.request import ClientRequest
 
 Environ = dict[str, Any]

@@ -5,7 +5,7 @@ RFC 9112's grammar less all that is rare, tells whether a head is ordinary. What
 (another method, an empty line before it, Transfer-Encoding, Expect, a head in several pieces,
 anything malformed) goes to gunicorn's parser as it came, and is judged there. So nothing is
 accepted here that gunicorn would refuse or read in another way:
-``tests/test_client_request.py`` compares the two.
+``tests/server/test_client_request.py`` compares the two.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
-from gateway.remembered import Remembered
-from gateway.server.unparsed import require_host
+from gateway.http.bounded_cache import Remembered
+from gateway.server.parse_errors import require_host
 
 #: RFC 9112 §3 and §5 with the origin-form only, one space, CRLF, and names that no two of
 #: can become the same WSGI key. What begins with "//" is left to whoever knows URLs.
@@ -53,7 +53,7 @@ class ClientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
     for a request that it refuses.
 
     The settings that let a peer say its own scheme or path must be off, as
-    :mod:`gateway.server` has them.
+    :mod:`gateway.server.standalone` has them.
     """
 
     method: str

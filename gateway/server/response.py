@@ -11,8 +11,8 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
 from gunicorn.util import is_hoppish
 
-from gateway.forwarding import is_field_name, is_field_value
-from gateway.remembered import Remembered
+from gateway.http.bounded_cache import Remembered
+from gateway.http.forwarding import is_field_name, is_field_value
 from gateway.server.connection import Connection
 from gateway.server.request import ClientRequest
 

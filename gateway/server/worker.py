@@ -38,9 +38,9 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from gateway.server.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
 from gateway.server.environ import environ_of, environ_of_server
+from gateway.server.parse_errors import status_of
 from gateway.server.request import ClientRequest
 from gateway.server.response import ClientResponse
-from gateway.server.unparsed import status_of
 
 #: A connection may wait so long for a request, whole head included. Longer than the 60 s for
 #: which most load balancers keep theirs, so that they close first and no request is crossed.

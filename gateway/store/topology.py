@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis.exceptions import AskError, MovedError
 
-from gateway.config import Store
+from gateway.config.settings import Store
 from gateway.store.cluster import Cluster
 from gateway.store.node import RedisNode
 from gateway.store.sentinel import BehindSentinel

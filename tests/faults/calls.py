@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.store.link import script
+from gateway.store.redis_client import script
 
 
 def calls_of(name: str) -> tuple[bytes, bytes]:

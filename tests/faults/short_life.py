@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 
-from gateway.config import Store, Tokens
-from gateway.grant_values import CodeBinding, Grant, Issued
-from gateway.store.link import RedisLink
+from gateway.config.settings import Store, Tokens
+from gateway.store.redis_client import RedisLink
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, TokenKeys, new_grant_id
+from gateway.tokens.grant import CodeBinding, Grant, Issued
+from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Store, Tokens
-from gateway.index_repair import list_live_grants_again
-from gateway.store.check import store_warnings
-from gateway.store.link import RedisLink, StoreUnavailable
+from gateway.config.settings import Store, Tokens
+from gateway.grants.index_repair import list_live_grants_again
+from gateway.store.diagnostics import store_warnings
+from gateway.store.redis_client import RedisLink, StoreUnavailable
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, TokenKeys, new_grant_id
+from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until
 from tests.faults.site import LIMIT, Site, at_once, site, tokens_of
 from tests.faults.tls import Authority, TlsServer, skip_without_tls, tls_lines

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from gateway.clients import Clients
-from gateway.config import Client as RegisteredClient
-from gateway.config import Store
-from gateway.store.link import RedisLink
+from gateway.clients.registry import Clients
+from gateway.config.settings import Client as RegisteredClient
+from gateway.config.settings import Store
+from gateway.store.redis_client import RedisLink
 from tests.faults.calls import calls_of
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, insisting, seconds_until, site, timed, tokens_of

@@ -17,8 +17,8 @@ import pytest
 import requests
 from redis.exceptions import ClusterDownError, ReadOnlyError
 
-from gateway.config import Store
-from gateway.store.link import RedisLink, StoreUnavailable
+from gateway.config.settings import Store
+from gateway.store.redis_client import RedisLink, StoreUnavailable
 from tests.faults.load import load
 from tests.faults.site import LIMIT, Site, site, timed, tokens_of
 from tests.faults.topologies import (

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from gateway.store import keeper as store_keeper
+from gateway.store import supervisor as store_keeper
 from tests.faults.load import Load, load
 from tests.faults.servers import wait_until
 from tests.faults.site import Site, insisting, tokens_of

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Store, Tokens
-from gateway.grant_values import Grant, Issued
-from gateway.store.link import RedisLink
+from gateway.config.settings import Store, Tokens
+from gateway.store.redis_client import RedisLink
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, TokenKeys, new_grant_id
+from gateway.tokens.grant import Grant, Issued
+from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until
 from tests.faults.site import Site, at_once, insisting, site, timed, tokens_of
 from tests.faults.topologies import ClusterSet, cluster, slot_of

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Store
-from gateway.store.link import RedisLink, StoreUnavailable
+from gateway.config.settings import Store
+from gateway.store.redis_client import RedisLink, StoreUnavailable
 from tests.faults.proxy import Faults, proxied
 from tests.faults.site import LIMIT, site, timed
 from tests.faults.tls import Authority, TlsServer, skip_without_tls, tls_lines

@@ -10,12 +10,12 @@ from time import monotonic
 
 import pytest
 
-from gateway.attempts import AttemptLimit, TooMany
-from gateway.config import Store, Tokens
-from gateway.grant_values import CodeBinding, Grant
-from gateway.store.link import RedisLink, StoreUnavailable
+from gateway.config.settings import Store, Tokens
+from gateway.store.rate_limits import AttemptLimit, TooMany
+from gateway.store.redis_client import RedisLink, StoreUnavailable
 from gateway.token_store import TokenStore
-from gateway.tokens import Kind, TokenKeys, new_grant_id
+from gateway.tokens.grant import CodeBinding, Grant
+from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 from tests.faults.calls import calls_of
 from tests.faults.proxy import Proxy
 from tests.faults.servers import wait_until

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from gateway.passwords import hash_password
+from gateway.users.passwords import hash_password
 from tests.forward_auth.proxies import EXAMPLES, edited
 from tests.support.processes import free_port, python_module, running
 from tests.support.running_gateway import PASSWORD, RunningGateway

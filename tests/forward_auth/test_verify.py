@@ -9,8 +9,8 @@ from ipaddress import ip_network
 import pytest
 import requests
 
-from gateway.own_request import OwnRequest
-from gateway.verify import NotAsked, original_request
+from gateway.site.endpoint_request import OwnRequest
+from gateway.site.verify import NotAsked, original_request
 from tests.forward_auth.proxies import RunningProxy
 from tests.support.raw import request
 from tests.support.running_gateway import RunningGateway

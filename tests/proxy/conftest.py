@@ -191,7 +191,7 @@ def server(
     configuration = folder / "gunicorn.conf.py"
     configuration.write_text(
         # As `gateway serve` does: imported before the fork, and before gevent patches anything.
-        "import gateway.proxy\n"
+        "import gateway.proxy.reverse_proxy\n"
         f"worker_class = {request.param!r}\n"
         f"bind = {[f'fd://{listener.fileno()}' for listener in listeners]}\n"
         "workers = 1\nthreads = 32\nkeepalive = 5\ngraceful_timeout = 1\n"
@@ -240,7 +240,7 @@ def wait_until_ready(gateway: RunningGateway) -> None:
 @pytest.fixture
 def gateway(request: pytest.FixtureRequest, server: RunningGateway) -> Iterator[RunningGateway]:
     if f"[{OWN_WORKER}-no Host]" in request.node.name:
-        pytest.skip("its own worker ends such a connection, as tests/test_server.py shows")
+        pytest.skip("its own worker ends such a connection, as tests/server/test_server.py shows")
     yield server
     server.hang_up()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from gateway.config import Server, Upstream
-from gateway.proxy import Proxy
+from gateway.config.settings import Server, Upstream
+from gateway.proxy.reverse_proxy import Proxy
 
 
 def create_app() -> Any:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.config import Upstream
+from gateway.config.settings import Upstream
 from gateway.proxy.upstream import Address, Pool, parse_address
 
 from .conftest import Backends, Gateway

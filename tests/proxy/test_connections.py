@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gateway.config import Upstream
+from gateway.config.settings import Upstream
 from gateway.proxy.http1 import Exchange, StaleConnectionError
 from gateway.proxy.upstream import Pool
 

@@ -10,8 +10,8 @@ from wsgiref.validate import validator
 
 import pytest
 
-from gateway.config import Server, Upstream
-from gateway.proxy import Proxy
+from gateway.config.settings import Server, Upstream
+from gateway.proxy.reverse_proxy import Proxy
 
 from .conftest import Gateway
 from .wire import Backend

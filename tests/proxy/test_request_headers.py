@@ -7,10 +7,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.config import Server, Upstream
-from gateway.forwarding import forwarded_afresh, went_through
+from gateway.config.settings import Server, Upstream
+from gateway.http.forwarding import forwarded_afresh, went_through
+from gateway.http.proxy_errors import ProxyError
 from gateway.proxy.request_head import RequestHead
-from gateway.proxy_errors import ProxyError
 
 from .conftest import Gateway
 from .wire import Backend

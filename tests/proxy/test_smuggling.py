@@ -11,8 +11,8 @@ import io
 
 import pytest
 
+from gateway.http.proxy_errors import ProxyError
 from gateway.proxy.request_body import request_body
-from gateway.proxy_errors import ProxyError
 
 from .conftest import Gateway
 from .wire import Answer, Backend, EndOfStreamError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.forwarding import request_target
-from gateway.proxy_errors import ProxyError
+from gateway.http.forwarding import request_target
+from gateway.http.proxy_errors import ProxyError
 
 from .conftest import Gateway
 from .wire import Backend

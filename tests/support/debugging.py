@@ -15,7 +15,7 @@ if __name__ == "__main__":
     monkey.patch_all()
 
     from gateway.config.file import load_config
-    from gateway.server import StandaloneGateway
+    from gateway.server.standalone import StandaloneGateway
 
     application = StandaloneGateway(lambda: load_config(Path(sys.argv[1])))
     application.cfg.set("loglevel", "debug")

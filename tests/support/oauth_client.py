@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
 
-from gateway.pkce import s256_challenge
+from gateway.protocol.pkce import s256_challenge
 from tests.support.running_gateway import PASSWORD
 
 AUTHORIZE = "/oauth/authorize"

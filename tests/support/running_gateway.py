@@ -9,7 +9,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.passwords import hash_password
+from gateway.users.passwords import hash_password
 from tests.support.processes import free_port, python_module, running
 
 PASSWORD = "correct horse"

@@ -114,7 +114,7 @@ def serving(
     config = write_settings(folder, port=port, upstream=backend, **settings)
     command = python_module("gateway", "serve", "--config", str(config))
     if patches:
-        script = f"{patches}\nfrom gateway.cli import main\nmain()"
+        script = f"{patches}\nfrom gateway.cli.commands import main\nmain()"
         command = [sys.executable, "-c", script, "serve", "--config", str(config)]
     if limits:
         command = ["sh", "-c", f"ulimit {limits}; exec {shlex.join(command)}"]

@@ -12,9 +12,9 @@ from typing import Any
 from redis import Redis
 
 from gateway.assembly import Core, core
-from gateway.authorization import AuthorizationRequest, authorization_request
-from gateway.config import Client, Provider, Settings, SignIn, Store, Tokens
-from gateway.store.link import RedisLink
+from gateway.config.settings import Client, Provider, Settings, SignIn, Store, Tokens
+from gateway.grants.authorization import AuthorizationRequest, authorization_request
+from gateway.store.redis_client import RedisLink
 from tests.support.store import embedded
 
 #: Odd multiples of 50 s, where tests let even ones pass: a slow machine makes no difference.

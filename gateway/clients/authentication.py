@@ -1,0 +1,120 @@
+"""Which client is asking at the token, revocation or introspection endpoint (RFC 6749 §2.3)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from gateway.clients.registry import Clients, RegisteredClient, is_public, secret_matches
+from gateway.http.peers import network_of
+from gateway.protocol.errors import invalid_client
+from gateway.protocol.parameters import Parameters
+from gateway.protocol.parameters import client_id as client_id_grammar
+from gateway.store.rate_limits import FailureLimit, TooMany
+
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a client said of itself: its id, and every reading of its secret, if it sent one."""
+
+    client_id: str
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def presented_client(authorization: str | None, parameters: Parameters) -> Presented | None:
+    """Return what the client presents, or ``None`` if it does not say who it is.
+
+    ``authorization`` is the Authorization header's value. A client must not use two methods
+    at once (RFC 6749 §2.3); its id in the body beside the header is not a second one if it
+    is the same. Raises OAuthError ``invalid_client``.
+    """
+    in_body = parameters.get("client_id")
+    if authorization is None:
+        if in_body is None:
+            if "client_secret" in parameters:
+                raise invalid_client("missing_client_id")
+            return None
+        secret = parameters.get("client_secret")
+        return Presented(in_body, () if secret is None else (secret,))
+    if "client_secret" in parameters:
+        raise invalid_client("two_methods")
+    presented = basic_credentials(authorization)
+    if in_body is not None and in_body != presented.client_id:
+        raise invalid_client("two_client_ids")
+    return presented
+
+
+def basic_credentials(authorization: str) -> Presented:
+    """RFC 7617 §2, with both parts form-encoded as RFC 6749 §2.3.1 demands.
+
+    Many clients do not encode their secret; the reading in which its '+' is a '+' is kept
+    beside the one in which it is a space. Raises OAuthError ``invalid_client``.
+    """
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise invalid_client("authorization_scheme")
+    try:
+        decoded = b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeError):
+        raise invalid_client("malformed_basic") from None
+    client_id, colon, secret = decoded.partition(":")
+    if not colon or not client_id or _BAD_PERCENT.search(decoded) or _CONTROL.search(decoded):
+        raise invalid_client("malformed_basic")
+    try:
+        client_id = unquote(client_id.replace("+", " "), errors="strict")
+        as_form = unquote(secret.replace("+", " "), errors="strict")
+        as_text = unquote(secret, errors="strict")
+    except UnicodeError:
+        raise invalid_client("malformed_basic") from None
+    if client_id_grammar(client_id) is not None:
+        raise invalid_client("malformed_basic")
+    # RFC 6749 §2.3.1: an empty secret is one that was left out.
+    return Presented(client_id, tuple(dict.fromkeys(filter(None, (as_form, as_text)))))
+
+
+def authenticated_client(
+    presented: Presented | None, clients: Clients, failures: FailureLimit, address: str
+) -> RegisteredClient:
+    """Return the client that ``presented`` is proved to be (RFC 6749 §3.2.1).
+
+    A public client is named, not proved. Raises OAuthError ``invalid_client``, TooMany after
+    too many failures for this client from this address, and StoreUnavailable.
+    """
+    if presented is None:
+        raise invalid_client("missing_client_id")
+    client_id = presented.client_id
+    who = client_id, network_of(address)
+    # Who sends no secret guesses none.
+    question = [failures.question(*who)] if presented.secrets else []
+    registered, answers = clients.find_and_ask(client_id, *question)
+    why = _fault(registered, presented)
+    try:
+        for failed in answers:
+            failures.judge(failed, *who)
+        if why == "wrong_secret":
+            # Only this is a guess; counting more would let anybody fill the store with names.
+            failures.count(*who)
+    except TooMany as stop:
+        stop.client_id = client_id
+        raise
+    if why is not None:
+        raise invalid_client(why).about(client_id=client_id)
+    assert registered is not None  # noqa: S101 - _fault() says so
+    return registered
+
+
+def _fault(registered: RegisteredClient | None, presented: Presented) -> str | None:
+    if registered is None:
+        return "unknown_client"
+    if is_public(registered.client):
+        return "secret_of_public_client" if presented.secrets else None
+    if not presented.secrets:
+        return "missing_secret"
+    matches = [secret_matches(registered.client, secret) for secret in presented.secrets]
+    return None if any(matches) else "wrong_secret"

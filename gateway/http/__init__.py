@@ -1,0 +1,1 @@
+"""HTTP as it is written: paths, peers, targets, header fields."""

@@ -1,0 +1,1 @@
+"""What an OAuth request is, without store or settings: strict check, grammar, errors."""

@@ -1,0 +1,207 @@
+"""An answer of the backend, read strictly from bytes (RFC 9112); no socket is known here.
+
+llhttp does the parsing and is never told to be lenient. What it leaves open is refused in
+this file: versions, interim answers, transfer codings and sizes that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import re
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.http.forwarding import AnswerNames, connection_options, environ_spelling
+
+#: Status line and header fields of an answer, interim answers included.
+HEAD_BYTES = 65_536
+
+_NAMES = AnswerNames()
+#: RFC 9112 §4: a reason phrase has no control characters.
+_REASON = re.compile(rb"[\t -~\x80-\xff]*")
+_VERSIONS = frozenset({"1.0", "1.1"})
+#: RFC 9110 §15: 1xx are interim, of which 101 belongs to an Upgrade, which is never sent.
+_FIRST_INTERIM = 100
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
+_CONTENT_LENGTH = b"content-length"
+_CONTENT_LENGTH_SIZE = len(_CONTENT_LENGTH)
+
+
+class BadAnswerError(Exception):
+    """What came is no answer that could be handed on; the text quotes nothing of it."""
+
+
+class Answer:
+    """The answer to one request, as far as it has been fed.
+
+    ``head_only`` for an answer to HEAD. After ``head_complete``: ``status``, ``reason``,
+    ``version`` and ``headers`` without those of the connection. ``remaining`` bytes of the
+    body are to come, ``None`` where no length was announced; ``chunked`` bodies end by
+    themselves. ``persistent`` says that the connection outlasts the answer (RFC 9112 §9.3).
+    """
+
+    __slots__ = (
+        "_connection",
+        "_head_only",
+        "_interim",
+        "_parser",
+        "_pieces",
+        "_since_body",
+        "_transfer_encoding",
+        "chunked",
+        "complete",
+        "fed",
+        "head_complete",
+        "headers",
+        "persistent",
+        "reason",
+        "remaining",
+        "status",
+        "version",
+    )
+
+    def __init__(self, *, head_only: bool = False) -> None:
+        self.status = 0
+        self.reason = b""
+        self.version = ""
+        self.headers: list[tuple[str, str]] = []
+        self.fed = 0
+        self.head_complete = False
+        self.complete = False
+        self.chunked = False
+        self.remaining: int | None = None
+        self.persistent = False
+        self._head_only = head_only
+        self._interim = False
+        self._since_body = 0
+        self._pieces: list[bytes] = []
+        self._connection: list[str] = []
+        self._transfer_encoding: list[bytes] = []
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, at least one. Raises :class:`BadAnswerError`."""
+        if self._parser is None:
+            return
+        self.fed += len(data)
+        self._since_body += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self.complete:
+                raise _in_our_words(error) from None
+            # Bytes after the end belong to no request of ours.
+            self.persistent = False
+        if not self.head_complete and self.fed > HEAD_BYTES:
+            raise BadAnswerError("the head of its answer is too large")
+        if self.chunked and not self.complete and self._since_body > HEAD_BYTES:
+            # Chunk extensions and trailers, which the parser keeps until they end.
+            raise BadAnswerError("its answer has too much beside its body")
+
+    def take_body(self) -> bytes:
+        """Give what came of the body since the last time."""
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return data
+
+    def discard(self) -> None:
+        """Let the parser go: it holds this object as this object holds it."""
+        self._parser = None
+
+    # What follows is called by the parser.
+
+    def on_message_begin(self) -> None:
+        """Refuse a second answer."""
+        if self.complete:
+            raise BadAnswerError("more than one answer")
+
+    def on_status(self, status: bytes) -> None:
+        """Collect the reason phrase, which may come in two parts."""
+        self.reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect one header field, or drop one of the trailer section."""
+        if self.head_complete:
+            return
+        if text := _NAMES[name]:
+            self.headers.append((text, value.decode("latin-1")))
+            if len(name) == _CONTENT_LENGTH_SIZE and name.lower() == _CONTENT_LENGTH:
+                self.remaining = int(value)
+            return
+        spelled = environ_spelling(name.decode("latin-1"))
+        if spelled == "TRANSFER_ENCODING":
+            self._transfer_encoding.append(value.strip(b" \t").lower())
+        elif spelled == "CONNECTION":
+            self._connection.append(value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head."""
+        parser = self._parser
+        if parser is None:
+            return
+        self.version = parser.get_http_version()
+        if self.version not in _VERSIONS:
+            raise BadAnswerError("a version of HTTP that nobody asked for")
+        self.status = parser.get_status_code()
+        if self.status < _FIRST_FINAL:
+            if self.status < _FIRST_INTERIM or self.status == _SWITCHING_PROTOCOLS:
+                raise BadAnswerError("a status that nobody asked for")
+            self._interim = True
+            return
+        if _REASON.fullmatch(self.reason) is None:
+            raise BadAnswerError("control characters in the reason phrase")
+        if self._transfer_encoding:
+            # RFC 9112 §6.1: no other coding was asked for, and HTTP/1.0 has none.
+            if self._transfer_encoding != [b"chunked"] or self.version == "1.0":
+                raise BadAnswerError("a transfer coding that nobody asked for")
+            self.chunked = True
+        if self.fed > HEAD_BYTES and self._head_size() > HEAD_BYTES:
+            raise BadAnswerError("too large a head")
+        self._drop_connection_named()
+        self.persistent = parser.should_keep_alive()
+        self.head_complete = True
+        self.complete = self._head_only
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a piece of the body."""
+        if self.complete:
+            raise BadAnswerError("a body where none may be")
+        if self.remaining is not None:
+            self.remaining -= len(body)
+        self._since_body = 0
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """End the answer, or swallow an interim one (RFC 9110 §15.2)."""
+        if not self._interim:
+            self.complete = True
+            return
+        self._interim = False
+        self.reason = b""
+        self.remaining = None
+        self.headers.clear()
+        self._connection.clear()
+        self._transfer_encoding.clear()
+
+    def _head_size(self) -> int:
+        return sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _drop_connection_named(self) -> None:
+        """RFC 9110 §7.6.1: what Connection names ends here, but not the framing."""
+        named = {name for value in self._connection for name in connection_options(value)}
+        named.discard("CONTENT_LENGTH")
+        if named:
+            self.headers[:] = [
+                field for field in self.headers if environ_spelling(field[0]) not in named
+            ]
+
+
+def _in_our_words(error: Exception) -> BadAnswerError:
+    """Give our own complaint, which the parser wraps, or the parser's."""
+    cause = error.__context__
+    if isinstance(cause, BadAnswerError):
+        return BadAnswerError(f"its answer has {cause}")
+    return BadAnswerError(f"its answer is not HTTP: {error}")

@@ -1,0 +1,1 @@
+"""The gateway's own site: dispatch, requests and responses of its endpoints, its pages."""

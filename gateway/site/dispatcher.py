@@ -1,0 +1,183 @@
+"""Every path that the gateway answers itself, and the one place where its faults become answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from gateway.config.settings import Settings
+from gateway.observe.audit import Audit
+from gateway.protocol.errors import OAuthError
+from gateway.protocol.request_rules import TooLarge
+from gateway.site.endpoint_request import OwnRequest
+from gateway.site.pages import Pages
+from gateway.site.responses import error_answer, frappe_answer, page_answer
+from gateway.store.rate_limits import TooMany
+from gateway.store.redis_client import StoreUnavailable
+from gateway.users.sign_in import BackendUnreachable
+
+logger = logging.getLogger("gateway.endpoints")
+
+Handler = Callable[[OwnRequest], Response]
+
+#: Seconds after which a client should try again when the store did not answer.
+RETRY_AFTER = 1
+
+# Tokens are asked for by pages of other origins too (RFC 9700 §2.6 lets them). Nothing here
+# goes by cookies, so there is nothing that another origin could borrow.
+_CROSS_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After",
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint: who answers, to which methods, and for whom.
+
+    ``for_people`` makes errors pages instead of JSON; ``cross_origin`` lets the scripts of
+    other origins call it. ``methods`` of ``None`` takes all.
+    """
+
+    name: str
+    handler: Handler
+    methods: tuple[str, ...] | None
+    for_people: bool = False
+    cross_origin: bool = False
+
+
+class OwnEndpoints:
+    """Finds the endpoint of a path, and answers for it whatever happens."""
+
+    def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
+        self._settings = settings
+        self._pages = pages
+        self._audit = audit
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def add(self, paths: tuple[str, ...], endpoint: Endpoint) -> None:
+        """Let ``endpoint`` answer at every one of ``paths``."""
+        for path in paths:
+            self._endpoints[path] = endpoint
+
+    def __contains__(self, path: object) -> bool:
+        """Tell whether the gateway answers at ``path`` itself."""
+        return path in self._endpoints
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every path."""
+        return iter(self._endpoints)
+
+    def answer(self, environ: dict[str, Any], path: str) -> Response:
+        """Return the answer to a request for one of the gateway's own paths."""
+        endpoint = self._endpoints[path]
+        request = OwnRequest(
+            environ,
+            path,
+            self._settings.server.trusted_proxies,
+            self._settings.limits.form_bytes,
+        )
+        response = self._answer(endpoint, request)
+        if endpoint.cross_origin:
+            response.headers.extend(_CROSS_ORIGIN)
+        return response
+
+    def _answer(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+        if endpoint.methods is not None and request.method not in endpoint.methods:
+            if endpoint.cross_origin and request.method == "OPTIONS":
+                return Response(b"", 204, _PREFLIGHT)
+            return self._method_not_allowed(endpoint, request)
+        try:
+            return endpoint.handler(request)
+        except OAuthError as fault:
+            return self._fault(endpoint, request, fault)
+        except TooMany as stop:
+            self._refused(endpoint, request, "too_many_attempts", client_id=stop.client_id)
+            headers = {"Retry-After": str(stop.retry_after)}
+            return self._error(
+                endpoint, request, 429, "invalid_request", "Try later.", headers=headers
+            )
+        except StoreUnavailable:
+            self._refused(endpoint, request, "store_unavailable")
+            return self._unavailable(endpoint, request)
+        except BackendUnreachable:
+            self._refused(endpoint, request, "backend_unreachable")
+            return self._unavailable(endpoint, request)
+
+    def _method_not_allowed(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+        headers = {"Allow": ", ".join(endpoint.methods or ())}
+        description = f"The method {', '.join(endpoint.methods or ())} is needed here."
+        return self._error(endpoint, request, 405, "invalid_request", description, headers=headers)
+
+    def _fault(self, endpoint: Endpoint, request: OwnRequest, fault: OAuthError) -> Response:
+        self._refused(
+            endpoint,
+            request,
+            fault.why,
+            error=fault.error,
+            client_id=fault.client_id,
+            user=fault.user,
+            grant_id=fault.grant_id,
+        )
+        headers = {}
+        status = 400
+        if isinstance(fault, TooLarge):
+            status = 413
+        elif fault.error == "invalid_client":
+            # RFC 6749 §5.2: 401, with the scheme that the client may use.
+            status = 401
+            headers["WWW-Authenticate"] = f'Basic realm="{self._settings.issuer}"'
+        return self._error(
+            endpoint, request, status, fault.error, fault.description, headers=headers
+        )
+
+    def _unavailable(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+        return self._error(
+            endpoint,
+            request,
+            503,
+            "temporarily_unavailable",
+            "The service cannot answer at the moment. Please try again.",
+            headers={"Retry-After": str(RETRY_AFTER)},
+        )
+
+    def _error(
+        self,
+        endpoint: Endpoint,
+        request: OwnRequest,
+        status: int,
+        error: str,
+        description: str,
+        *,
+        headers: dict[str, str],
+    ) -> Response:
+        if endpoint.for_people:
+            page = self._pages.error(title="That did not work", message=description, detail=error)
+            response = page_answer(page, status)
+            response.headers.extend(headers)
+            return response
+        if is_frappe_path(request.path) and endpoint.name == "revoke" and status < 500:  # noqa: PLR2004
+            # Frappe's documented answer; its clients look for nothing else.
+            return frappe_answer("bad request", status, headers)
+        return error_answer(status, error, description, headers)
+
+    def _refused(
+        self, endpoint: Endpoint, request: OwnRequest, why: str, **about: str | None
+    ) -> None:
+        self._audit.record(
+            endpoint.name, outcome="refused", why=why, **about, address=request.address
+        )
+
+
+def is_frappe_path(path: str) -> bool:
+    """Tell whether ``path`` is one of the paths of Frappe's API."""
+    return path.startswith("/api/method/")

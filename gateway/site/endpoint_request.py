@@ -1,0 +1,65 @@
+"""A request to one of the gateway's own endpoints, read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.http.client_socket import time_to_send
+from gateway.http.peers import TrustedPeer, client_address, is_trusted
+from gateway.protocol.request_rules import At, Form, Sent
+
+#: A client may take so long to send a form; it needs no token for it.
+FORM_SECONDS = 10.0
+
+
+class OwnRequest:
+    """What an endpoint reads of a request; the body is read only when it is asked for."""
+
+    def __init__(
+        self, environ: dict[str, Any], path: str, trusted: Sequence[TrustedPeer], form_bytes: int
+    ) -> None:
+        self.environ = environ
+        self.path = path
+        self.method: str = environ["REQUEST_METHOD"]
+        self.query: str = environ.get("QUERY_STRING", "")
+        self.authorization: str | None = environ.get("HTTP_AUTHORIZATION")
+        peer = environ.get("REMOTE_ADDR", "")
+        self.from_trusted_proxy = is_trusted(peer, trusted)
+        self.address = client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
+        self._form_bytes = form_bytes
+
+    @property
+    def target(self) -> str:
+        """The path and query of this request."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    def cookie(self, name: str) -> str | None:
+        """Return the cookie of that name, ``None`` if there is none, or more than one.
+
+        RFC 6265 §4.2.1, to the letter: a name is not trimmed of what only looks like a space
+        (that would undo the prefix ``__Host-``), and of two nobody knows who set which.
+        """
+        pairs = (pair.partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
+        values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
+        return values[0] if len(values) == 1 else None
+
+    def sent(self, at: At) -> Sent:
+        """Return what was sent here, for the rules: the query, or a form that is not read yet."""
+        if at not in At.FORMS:
+            return Sent(at, encoded=self.query)
+        announced: str | None = self.environ.get("CONTENT_LENGTH") or None
+        content_type: str = self.environ.get("CONTENT_TYPE", "")
+        return Sent(at, self.query, Form(content_type, announced, self._form_bytes, self._read))
+
+    def _read(self, most: int) -> bytes:
+        body = bytearray()
+        known = self.environ.get("CONTENT_LENGTH") or self.environ.get("wsgi.input_terminated")
+        if not known:
+            # Nobody knows where it ends (PEP 3333).
+            return b""
+        stream = self.environ["wsgi.input"]
+        with time_to_send(self.environ, FORM_SECONDS):
+            while len(body) < most and (chunk := stream.read(most - len(body))):
+                body += chunk
+        return bytes(body)

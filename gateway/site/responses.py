@@ -1,0 +1,76 @@
+"""Answers of the gateway's own endpoints: JSON for clients, pages for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from gateway.access.decisions import Denied
+from gateway.site.pages import Page
+
+# RFC 6749 §5.1: whatever may hold a token is not kept by anybody on the way.
+NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+
+
+def json_answer(
+    members: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a JSON object as an answer that is never cached."""
+    response = Response(
+        # The newline is for people with curl.
+        json.dumps(members, separators=(",", ":")) + "\n",
+        status,
+        mimetype="application/json",
+    )
+    response.headers.extend([*NO_STORE, ("X-Content-Type-Options", "nosniff")])
+    response.headers.extend(headers or {})
+    return response
+
+
+def frappe_answer(
+    message: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return what Frappe's revocation endpoint answers, to the letter: one member, no newline."""
+    answer = json_answer({}, status, headers)
+    answer.data = json.dumps({"message": message}, separators=(",", ":"))
+    return answer
+
+
+def error_answer(
+    status: int, error: str, description: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error in the form of RFC 6749 §5.2."""
+    return json_answer({"error": error, "error_description": description}, status, headers)
+
+
+def denied_answer(denied: Denied, realm: str) -> Response:
+    """Return the answer of RFC 6750 §3 to a request that may not go on."""
+    challenge = denied.challenge(realm)
+    return error_answer(
+        denied.status,
+        denied.error or "unauthorized",
+        denied.description,
+        {"WWW-Authenticate": challenge} if challenge else None,
+    )
+
+
+def page_answer(page: Page, status: int = 200) -> Response:
+    """Return a rendered page."""
+    response = Response(page.body, status)
+    for name, value in page.headers:
+        response.headers[name] = value
+    return response
+
+
+def redirect_answer(location: str, status: int) -> Response:
+    """Redirect the browser: 302 after a GET, 303 after a POST (never 307, RFC 9700 §4.12)."""
+    response = Response(b"", status)
+    # Set as given: werkzeug would rewrite a URI that was compared character for character.
+    response.autocorrect_location_header = False
+    response.headers["Location"] = location
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.extend(NO_STORE)
+    return response

@@ -1,0 +1,1 @@
+"""Codes, tokens and keys as values, and what the store keeps of a grant."""

@@ -1,0 +1,1 @@
+"""Who the resource owner is: passwords, sessions, the ways to sign in."""

@@ -1,0 +1,128 @@
+"""What a request costs in commands to the store. Every one of them is a round trip, or less.
+
+Nobody waits for the last one of an exchange, ``EVAL``: it notes that the answer has arrived.
+``tests/faults/test_deliveries.py`` counts what a request does wait for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from redis import Redis
+
+from gateway.clients.registry import Clients
+from gateway.config.settings import Client as RegisteredClient
+from gateway.config.settings import Store
+from gateway.store.redis_client import RedisLink
+from tests.support.oauth_client import TOKEN, Client
+from tests.support.parties import Parties
+from tests.support.running_gateway import RunningGateway
+
+
+@pytest.fixture(scope="module")
+def kept_in_the_store(gateway: RunningGateway) -> Client:
+    """A client that is asked of the store every time."""
+    link = RedisLink(Store(data_dir=gateway.data_dir, timeout=5.0))
+    Clients((), link, "gateway").add(
+        RegisteredClient(
+            "kept", "Kept", ("https://kept.example/cb",), ("project",), pkce="optional"
+        )
+    )
+    link.close()
+    return Client(gateway.url, "kept", redirect_uri="https://kept.example/cb")
+
+
+def commands(redis: Redis, request: Callable[[], object]) -> list[str]:
+    """Return the commands that the gateway sends for a request, not those of its scripts."""
+    marker = secrets.token_hex()
+    seen: list[str] = []
+    # A connection that is there already: what a new one says of itself would be counted.
+    with redis.client() as end, redis.monitor() as monitor:
+        end.ping()
+        request()
+        end.echo(marker)
+        for each in monitor.listen():
+            if marker in each["command"]:
+                return [name for name in seen if name != "PING"]
+            if each["client_type"] != "lua":
+                seen.append(each["command"].split(" ", 1)[0].upper())
+    raise AssertionError("the monitor ended")
+
+
+def test_a_forwarded_request_costs_one_command(parties: Parties, redis: Redis) -> None:
+    access = parties.tokens(parties.public).access
+    # The first one notes the use as well, along with the question.
+    assert commands(redis, lambda: parties.is_valid(access)) == ["MGET", "EVAL"]
+    for _ in range(3):
+        assert commands(redis, lambda: parties.is_valid(access)) == ["MGET"]
+
+
+@pytest.mark.parametrize("token", ["x", "gwa_" + "A" * 64, "Bearer", "*" * 3000])
+def test_a_made_up_token_costs_nothing(parties: Parties, redis: Redis, token: str) -> None:
+    assert commands(redis, lambda: parties.public.get("/resource", token)) == []
+
+
+def test_a_request_without_a_token_costs_nothing(parties: Parties, redis: Redis) -> None:
+    for target in ("/public/x", "/private"):
+        assert commands(redis, lambda target=target: parties.browser.get(target)) == []  # type: ignore[misc]
+
+
+def test_a_code_exchange_costs_two_at_most_and_a_note(
+    parties: Parties, redis: Redis, kept_in_the_store: Client
+) -> None:
+    """The client, if it is kept there; the exchange; and the note, for which nobody waits."""
+    for client, asked in (
+        (parties.public, []),
+        # How often somebody failed in its name, which is asked along with what it is.
+        (parties.confidential, ["SCARD"]),
+        (kept_in_the_store, ["GET"]),
+    ):
+        parties.tokens(client)
+        code = parties.code(client)
+        seen = commands(redis, partial(client.redeem, code))
+        assert seen == [*asked, "EVALSHA", "EVAL"]
+
+
+def test_a_refresh_costs_two_at_most_and_a_note(
+    parties: Parties, redis: Redis, kept_in_the_store: Client
+) -> None:
+    for client, asked in (
+        (parties.public, []),
+        # How often somebody failed in its name, which is asked along with what it is.
+        (parties.confidential, ["SCARD"]),
+        (kept_in_the_store, ["GET"]),
+    ):
+        first = parties.tokens(client).refresh
+        second = client.refresh(first).json()["refresh_token"]
+        for token in (second, first):
+            seen = commands(redis, partial(client.refresh, token))
+            assert seen == [*asked, "EVALSHA", "EVAL"]
+
+
+def test_a_revocation_costs_one_and_introspection_one_and_a_secret_one_more(
+    parties: Parties, redis: Redis
+) -> None:
+    client = parties.confidential
+    tokens = parties.tokens(client)
+    client.introspect(tokens.access)
+    assert commands(redis, lambda: client.introspect(tokens.access)) == ["SCARD", "MGET"]
+    assert commands(redis, lambda: client.introspect(tokens.refresh)) == ["SCARD", "GET"]
+    client.revoke(tokens.access)
+    assert commands(redis, lambda: client.revoke(tokens.refresh)) == ["SCARD", "EVALSHA"]
+    assert commands(redis, lambda: client.revoke("gwr_unknown")) == ["SCARD"]
+    access = parties.tokens(parties.public).access
+    assert commands(redis, lambda: parties.public.revoke(access)) == ["EVALSHA"]
+
+
+def test_wrong_credentials_cost_no_more_than_right_ones(parties: Parties, redis: Redis) -> None:
+    def attempt(client_id: str, secret: str) -> list[str]:
+        client = Client(parties.url, client_id, secret)
+        form = {"grant_type": "client_credentials"}
+        return commands(redis, lambda: client.post(TOKEN, form))
+
+    attempt("service", "wrong")
+    assert attempt("service", "wrong") == ["SCARD", "EVALSHA"]
+    assert attempt("nobody", "wrong") == ["GET", "SCARD"]

@@ -1,0 +1,106 @@
+"""What the scripts declare of themselves, and what a store without memory makes of it.
+
+A script that says ``#!lua`` is refused before its first step where it could not go on to its
+last one. Without that line it is begun, and may be broken off in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from gateway.config.settings import Store
+from gateway.store.redis_client import RedisLink, StoreUnavailable, script
+from tests.faults.topologies import Server, one_node
+
+#: Those that declare more than that they are scripts; whoever adds one says here why it may.
+FLAGS = {
+    # They take back, or say what was given: no more memory than there was before, or hardly any.
+    "end_access": "flags=allow-oom",
+    "mark_change": "flags=allow-oom",
+    "note_delivery": "flags=allow-oom",
+    "revoke_token": "flags=allow-oom",
+    # It reads.
+    "scan_index": "flags=no-writes",
+}
+#: Arguments with which each of these has something to do.
+ARGUMENTS: dict[str, list[str | int]] = {
+    "end_access": [1000],
+    "mark_change": [],
+    "note_delivery": ["digest", 1],
+    "revoke_token": [""],
+    "scan_index": ["0", 100],
+}
+SCRIPTS = sorted(
+    each.name.removesuffix(".lua") for each in files("gateway.tokens").joinpath("lua").iterdir()
+)
+#: What comes on connections: no step of a script.
+_BESIDE = {"client", "eval", "evalsha", "info"}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with one_node(tmp_path_factory.mktemp("declared") / "node") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def link(node: Server) -> Iterator[RedisLink]:
+    link = RedisLink(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
+    yield link
+    link.close()
+
+
+@contextmanager
+def out_of_memory(node: Server) -> Iterator[None]:
+    """Let the store be full until the block ends."""
+    node.ask("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        yield
+    finally:
+        node.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def steps(node: Server) -> dict[str, int]:
+    """Count what scripts asked the server for so far, also where it was refused."""
+    return {
+        name: found["calls"] + found["rejected_calls"]
+        for name, found in node.redis.info("commandstats").items()
+        if name.removeprefix("cmdstat_").partition("|")[0] not in _BESIDE
+    }
+
+
+def test_every_script_declares_itself_in_its_first_line() -> None:
+    declared = {name: script(name).text.splitlines()[0] for name in SCRIPTS}
+    assert declared == {name: f"#!lua {FLAGS.get(name, '')}".rstrip() for name in SCRIPTS}
+    assert SCRIPTS
+
+
+@pytest.mark.parametrize("name", [each for each in SCRIPTS if each not in FLAGS])
+def test_a_script_that_needs_memory_is_refused_before_its_first_step(
+    node: Server, link: RedisLink, name: str
+) -> None:
+    keys = [f"gateway:{{of-{name}}}:{number}" for number in range(2)]
+    # Known by name already; so the only thing to refuse is its run.
+    node.ask("SCRIPT", "LOAD", script(name).text)
+    with out_of_memory(node):
+        before = steps(node)
+        with pytest.raises(StoreUnavailable) as refused:
+            link.run(name, keys, ["1"] * 12)
+        assert isinstance(refused.value.__cause__, OutOfMemoryError)
+        assert steps(node) == before
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_script_that_needs_no_memory_is_run_without(
+    node: Server, link: RedisLink, name: str
+) -> None:
+    node.ask("SCRIPT", "LOAD", script(name).text)
+    with out_of_memory(node):
+        before = steps(node)
+        link.run(name, [f"gateway:{{of-{name}}}"], ARGUMENTS[name])
+        assert steps(node) != before
