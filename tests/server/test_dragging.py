@@ -32,7 +32,7 @@ def served(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """One worker with four connections; what a client may take is shorter than usual."""
     patches = (
         "import gateway.server.connection, gateway.site.endpoint_request\n"
-        "gateway.own_request.FORM_SECONDS = 1.0\n"
+        "gateway.site.endpoint_request.FORM_SECONDS = 1.0\n"
         "connection = gateway.server.connection\n"
         "connection.UNWANTED_SECONDS = connection.LINGER_SECONDS = 0.5\n"
     )
