@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.config.settings import Store, Tokens
 from gateway.store.embedded import EmbeddedStore
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import CodeBinding, Grant, RefreshCandidate
 from gateway.tokens.token import Kind, Token, TokenKeys, new_grant_id
@@ -41,7 +41,7 @@ def main() -> None:
         store = Store(data_dir=Path(name), timeout=5.0)
         embedded = EmbeddedStore(store.data_dir)
         socket = embedded.ensure_running()
-        link = RedisLink(store)
+        link = RedisClient(store)
         tokens = TokenStore(link, store.key_prefix, Tokens())
         raw = redis.Redis(unix_socket_path=str(socket))
         try:
@@ -89,12 +89,12 @@ def _sample_grant(store: TokenStore) -> Token:
         request_id=secrets.token_urlsafe(12),
         access=access,
         refresh=refresh,
-        following=KEYS.newest.derived(Kind.REFRESH, refresh),
+        next_refresh=KEYS.newest.derived(Kind.REFRESH, refresh),
     )
     renewed = KEYS.newest.derived(Kind.REFRESH, refresh)
     access = KEYS.newest.derived(Kind.ACCESS, refresh)
-    following = KEYS.newest.derived(Kind.REFRESH, renewed)
-    candidates = [RefreshCandidate(access, renewed, following)]
+    next_refresh = KEYS.newest.derived(Kind.REFRESH, renewed)
+    candidates = [RefreshCandidate(access, renewed, next_refresh)]
     store.rotate_refresh(refresh, client_id="my-app", scope="", candidates=candidates)
     assert store.access_token(access) is not None
     return access

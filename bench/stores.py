@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gateway.config.settings import Store, Tokens
 from gateway.store.circuit import Circuit
 from gateway.store.deadline_connection import Punctual
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import CodeBinding, Grant, Issued, RefreshCandidate
 from gateway.tokens.token import Kind, Token, TokenKeys, new_grant_id
@@ -48,7 +48,7 @@ class Stand:
     """A topology with grants in it."""
 
     name: str
-    link: RedisLink
+    redis: RedisClient
     store: TokenStore
     servers: Sequence[Server]
     access: list[Token] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Stand:
                 request_id=secrets.token_urlsafe(12),
                 access=access,
                 refresh=refresh,
-                following=KEYS.newest.derived(Kind.REFRESH, refresh),
+                next_refresh=KEYS.newest.derived(Kind.REFRESH, refresh),
             )
             assert isinstance(issued, Issued)
             self.access.append(access)
@@ -86,12 +86,12 @@ class Stand:
         presented = self.refresh[number]
         refresh = KEYS.newest.derived(Kind.REFRESH, presented)
         access = KEYS.newest.derived(Kind.ACCESS, presented)
-        following = KEYS.newest.derived(Kind.REFRESH, refresh)
+        next_refresh = KEYS.newest.derived(Kind.REFRESH, refresh)
         issued = self.store.rotate_refresh(
             presented,
             client_id="my-app",
             scope="",
-            candidates=[RefreshCandidate(access, refresh, following)],
+            candidates=[RefreshCandidate(access, refresh, next_refresh)],
         )
         assert isinstance(issued, Issued)
         self.access[number], self.refresh[number] = access, refresh
@@ -135,13 +135,13 @@ def main() -> None:
             _compare(what, stands, operation)
         _limits(stands[0], node)
         for each in stands:
-            each.link.close()
+            each.redis.close()
 
 
 def _stand(name: str, url: str, servers: Sequence[Server]) -> Stand:
     settings = Store(url=url, timeout=5.0)
-    link = RedisLink(settings)
-    return Stand(name, link, TokenStore(link, "gateway", Tokens()), servers)
+    client = RedisClient(settings)
+    return Stand(name, client, TokenStore(client, "gateway", Tokens()), servers)
 
 
 def _compare(what: str, stands: Sequence[Stand], operation: Callable[[Stand, int], None]) -> None:
@@ -189,7 +189,7 @@ def _limits(stand: Stand, node: Server) -> None:
         assert bare.read_response()
 
     def limited() -> None:
-        assert stand.link.command("GET", key)
+        assert stand.redis.command("GET", key)
 
     def unlimited() -> None:
         # The very same way, without a look at a clock or at the circuit.

@@ -18,18 +18,18 @@ from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
 from gateway.grants.consent_store import ConsentStore
 from gateway.grants.grants import Grants
 from gateway.observe.audit import Audit
-from gateway.site.browser_session import Browsers, session_cookie_name
-from gateway.site.dispatcher import Endpoint, OwnEndpoints
-from gateway.site.endpoint_request import OwnRequest
+from gateway.site.browser_session import BrowserSessions, session_cookie_name
+from gateway.site.dispatcher import Dispatcher, Endpoint
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.health import Health
 from gateway.site.metadata import metadata
 from gateway.site.pages import Pages
-from gateway.site.responses import json_answer
+from gateway.site.responses import json_response
 from gateway.site.sign_in_pages import SignInPages
 from gateway.site.verify import VerifyEndpoint
 from gateway.store.diagnostics import StoreCheck
 from gateway.store.rate_limits import AttemptLimit, FailureLimit
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.token import TokenKeys
 from gateway.users.session_store import SessionStore
@@ -48,7 +48,7 @@ _LONGEST_WHO_ANSWER = 65_536
 class Core:
     """What decides, apart from HTTP: also what the command line works with."""
 
-    link: RedisLink
+    redis: RedisClient
     store: TokenStore
     clients: Clients
     consents: ConsentStore
@@ -57,33 +57,33 @@ class Core:
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayParts:
     """All that the middleware needs to answer or forward a request."""
 
-    link: RedisLink
+    redis: RedisClient
     store_check: StoreCheck
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
-    endpoints: OwnEndpoints
+    endpoints: Dispatcher
 
 
 def core(settings: Settings) -> Core:
     """Build what decides about grants. Nothing is connected yet."""
     prefix = settings.store.key_prefix
-    link = RedisLink(settings.store)
-    clients = Clients(settings.clients, link, prefix)
+    redis = RedisClient(settings.store)
+    clients = Clients(settings.clients, redis, prefix)
     keys = TokenKeys(settings.secret_keys)
-    store = TokenStore(link, prefix, settings.tokens)
-    consents = ConsentStore(link, prefix, settings.tokens.grant_seconds)
-    return Core(link, store, clients, consents, Grants(store, keys, clients, settings), keys)
+    store = TokenStore(redis, prefix, settings.tokens)
+    consents = ConsentStore(redis, prefix, settings.tokens.grant_seconds)
+    return Core(redis, store, clients, consents, Grants(store, keys, clients, settings), keys)
 
 
-def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
+def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     """Build a gateway in front of ``backend``. Nothing is connected yet."""
     prefix = settings.store.key_prefix
     built = core(settings)
-    link, clients, consents, grants = built.link, built.clients, built.consents, built.grants
+    redis, clients, consents, grants = built.redis, built.clients, built.consents, built.grants
     audit = Audit(settings.audit)
     pages = Pages()
     identity = IdentityHeaders(
@@ -91,9 +91,9 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         settings.sign_in.remote_user.header,
         [session_cookie_name(settings.issuer)],
     )
-    sessions = SessionStore(link, prefix, settings.sign_in.session_seconds)
+    sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
     owners = ResourceOwners(settings.sign_in, sessions, _asking(backend, settings.issuer))
-    browsers = Browsers(settings, built.keys, owners, identity)
+    browsers = BrowserSessions(settings, built.keys, owners, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
     own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
@@ -110,20 +110,20 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         clients=clients,
         audit=audit,
     )
-    by_clients = ClientEndpoints(
+    client_endpoints = ClientEndpoints(
         grants,
         clients,
         FailureLimit(
-            link,
+            redis,
             prefix,
             "client",
             limit=limits.client_attempts,
             window_seconds=window,
-            beside=clients.key,
+            slot_key=clients.key,
         ),
         audit,
     )
-    by_people = SignInPages(
+    people_pages = SignInPages(
         settings,
         pages=pages,
         browsers=browsers,
@@ -133,10 +133,10 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         grants=grants,
         clients=clients,
         by_name=AttemptLimit(
-            link, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
+            redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
         ),
         by_address=FailureLimit(
-            link,
+            redis,
             prefix,
             "network",
             limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
@@ -144,29 +144,29 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         ),
         audit=audit,
     )
-    store_check = StoreCheck(link)
-    health = Health(link, store_check)
+    store_check = StoreCheck(redis)
+    health = Health(redis, store_check)
     document = metadata(settings)
 
-    def show_metadata(request: OwnRequest) -> Response:
-        return json_answer(document)
+    def show_metadata(request: EndpointRequest) -> Response:
+        return json_response(document)
 
-    own = OwnEndpoints(settings, pages, audit)
+    own = Dispatcher(settings, pages, audit)
     post, get, both = ("POST",), ("GET", "HEAD"), ("GET", "HEAD", "POST")
     for where, endpoint in (
         (paths.authorize, Endpoint("authorize", authorization, both, for_people=True)),
-        (paths.token, Endpoint("token", by_clients.token, post, cross_origin=True)),
-        (paths.revoke, Endpoint("revoke", by_clients.revoke, post, cross_origin=True)),
-        (paths.introspect, Endpoint("introspect", by_clients.introspect, post)),
+        (paths.token, Endpoint("token", client_endpoints.token, post, cross_origin=True)),
+        (paths.revoke, Endpoint("revoke", client_endpoints.revoke, post, cross_origin=True)),
+        (paths.introspect, Endpoint("introspect", client_endpoints.introspect, post)),
         (
             paths.verify,
             Endpoint("verify", VerifyEndpoint(decisions, identity, settings, audit), None),
         ),
-        (paths.sign_in, Endpoint("sign_in", by_people.sign_in, both, for_people=True)),
-        (paths.sign_out, Endpoint("sign_out", by_people.sign_out, both, for_people=True)),
+        (paths.sign_in, Endpoint("sign_in", people_pages.sign_in, both, for_people=True)),
+        (paths.sign_out, Endpoint("sign_out", people_pages.sign_out, both, for_people=True)),
         (
             paths.applications,
-            Endpoint("applications", by_people.applications, both, for_people=True),
+            Endpoint("applications", people_pages.applications, both, for_people=True),
         ),
         (paths.health, Endpoint("health", health.ready, get)),
         (ready, Endpoint("health", health.ready, get)),
@@ -174,7 +174,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> Gateway:
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return Gateway(link, store_check, audit, decisions, identity, own)
+    return GatewayParts(redis, store_check, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -25,11 +25,17 @@ from gateway.grants.grants import Grants
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
 from gateway.protocol.parameters import Parameters, required
-from gateway.protocol.request_rules import At, Pairs, checked, judged, read
-from gateway.site.browser_session import Browsers
-from gateway.site.endpoint_request import OwnRequest
+from gateway.protocol.request_rules import (
+    FormKind,
+    Pairs,
+    parse,
+    validate_pairs,
+    validate_submission,
+)
+from gateway.site.browser_session import BrowserSessions
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Pages
-from gateway.site.responses import frappe_answer, json_answer, page_answer, redirect_answer
+from gateway.site.responses import frappe_response, json_response, page_response, redirect_response
 from gateway.store.rate_limits import FailureLimit
 from gateway.tokens.grant import Grant, Refused
 from gateway.users.sign_in import ResourceOwner
@@ -43,7 +49,7 @@ class AuthorizationEndpoint:
         settings: Settings,
         *,
         pages: Pages,
-        browsers: Browsers,
+        browsers: BrowserSessions,
         consents: ConsentStore,
         grants: Grants,
         clients: Clients,
@@ -57,18 +63,20 @@ class AuthorizationEndpoint:
         self._clients = clients
         self._audit = audit
 
-    def __call__(self, request: OwnRequest) -> Response:
+    def __call__(self, request: EndpointRequest) -> Response:
         """Answer GET with the confirmation page (or what comes first), POST with its result."""
         after_post = request.method == "POST"
         status = 303 if after_post else 302
         try:
-            pairs = read(request.sent(At.CONSENT if after_post else At.AUTHORIZE))
+            pairs = parse(
+                request.submission(FormKind.CONSENT if after_post else FormKind.AUTHORIZE)
+            )
             asked = authorization_request(pairs, self._clients, self._settings.provider)
         except RedirectedError as fault:
             return self._error_redirect(request, fault, status)
         except OAuthError as fault:
             return self._error_page(request, fault)
-        owner = self._browsers.who(request)
+        owner = self._browsers.current_user(request)
         if owner is None:
             return self._to_sign_in(request, asked, status)
         if after_post:
@@ -79,19 +87,19 @@ class AuthorizationEndpoint:
         return self._confirmation(request, asked, owner)
 
     def _to_sign_in(
-        self, request: OwnRequest, asked: AuthorizationRequest, status: int
+        self, request: EndpointRequest, asked: AuthorizationRequest, status: int
     ) -> Response:
         query = urlencode(asked.parameters)
         url = self._browsers.sign_in_url(f"{request.path}?{query}")
         if url is not None:
-            return redirect_answer(url, status)
+            return redirect_response(url, status)
         self._record(request, asked, "refused", why="not_signed_in")
         page = self._pages.error(
             title="You are not signed in",
             message="This site signs you in before you come here, and it has not done so.",
             detail="access_denied",
         )
-        return page_answer(page, 403)
+        return page_response(page, 403)
 
     def _needs_no_consent(self, asked: AuthorizationRequest, owner: ResourceOwner) -> str | None:
         """Say why nobody need be asked: told so by the operator, or asked before."""
@@ -105,7 +113,7 @@ class AuthorizationEndpoint:
         return "remembered" if granted is not None and granted.issuperset(asked.scopes) else None
 
     def _confirmation(
-        self, request: OwnRequest, asked: AuthorizationRequest, owner: ResourceOwner
+        self, request: EndpointRequest, asked: AuthorizationRequest, owner: ResourceOwner
     ) -> Response:
         session_id, is_new = self._browsers.with_session(request)
         uri = urlsplit(asked.destination.redirect_uri)
@@ -124,9 +132,9 @@ class AuthorizationEndpoint:
             redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
             sign_out_url=self._sign_out_url(target),
         )
-        response = page_answer(page)
+        response = page_response(page)
         if is_new:
-            self._browsers.give_cookie(response, session_id)
+            self._browsers.set_cookie(response, session_id)
         return response
 
     def _sign_out_url(self, target: str) -> str:
@@ -136,13 +144,13 @@ class AuthorizationEndpoint:
 
     def _answered(
         self,
-        request: OwnRequest,
+        request: EndpointRequest,
         asked: AuthorizationRequest,
         owner: ResourceOwner,
         pairs: Pairs,
     ) -> Response:
         try:
-            answer = judged(pairs, At.CONSENT)
+            answer = validate_pairs(pairs, FormKind.CONSENT)
             decision = required(answer, "decision")
         except OAuthError as fault:
             about = fault.about(client_id=asked.client.client_id, user=owner.name)
@@ -156,7 +164,7 @@ class AuthorizationEndpoint:
                 message="This confirmation was not shown to you by this site, or your session"
                 " has ended. Nothing was allowed. Go back to the application and start again.",
             )
-            return page_answer(page, 403)
+            return page_response(page, 403)
         if decision == "deny":
             self._record(request, asked, "refused", user=owner.name, why="denied_by_user")
             return self._redirect(asked, [("error", "access_denied")], 303)
@@ -166,7 +174,7 @@ class AuthorizationEndpoint:
 
     def _code(
         self,
-        request: OwnRequest,
+        request: EndpointRequest,
         asked: AuthorizationRequest,
         owner: ResourceOwner,
         why: str,
@@ -180,15 +188,17 @@ class AuthorizationEndpoint:
         self, asked: AuthorizationRequest, answer: list[tuple[str, str]], status: int
     ) -> Response:
         location = authorization_response(asked.destination, self._settings.issuer, answer)
-        return redirect_answer(location, status)
+        return redirect_response(location, status)
 
-    def _error_redirect(self, request: OwnRequest, fault: RedirectedError, status: int) -> Response:
+    def _error_redirect(
+        self, request: EndpointRequest, fault: RedirectedError, status: int
+    ) -> Response:
         self._record_fault(request, fault)
         answer = [("error", fault.error), ("error_description", fault.description)]
         location = authorization_response(fault.destination, self._settings.issuer, answer)
-        return redirect_answer(location, status)
+        return redirect_response(location, status)
 
-    def _error_page(self, request: OwnRequest, fault: OAuthError) -> Response:
+    def _error_page(self, request: EndpointRequest, fault: OAuthError) -> Response:
         self._record_fault(request, fault)
         title = (
             "This link does not work"
@@ -196,9 +206,9 @@ class AuthorizationEndpoint:
             else "This request does not work"
         )
         page = self._pages.error(title=title, message=fault.description, detail=fault.error)
-        return page_answer(page, 400)
+        return page_response(page, 400)
 
-    def _record_fault(self, request: OwnRequest, fault: OAuthError) -> None:
+    def _record_fault(self, request: EndpointRequest, fault: OAuthError) -> None:
         self._audit.record(
             "authorize",
             outcome="refused",
@@ -210,7 +220,7 @@ class AuthorizationEndpoint:
         )
 
     def _record(
-        self, request: OwnRequest, asked: AuthorizationRequest, outcome: str, **members: str
+        self, request: EndpointRequest, asked: AuthorizationRequest, outcome: str, **members: str
     ) -> None:
         self._audit.record(
             "authorize",
@@ -240,9 +250,9 @@ class ClientEndpoints:
         self._failures = failures
         self._audit = audit
 
-    def token(self, request: OwnRequest) -> Response:
+    def token(self, request: EndpointRequest) -> Response:
         """RFC 6749 §3.2: exchange a code, a refresh token, or a client's own credentials."""
-        parameters = checked(request.sent(At.TOKEN))
+        parameters = validate_submission(request.submission(FormKind.TOKEN))
         registered = self._authenticated(request, parameters)
         client_id = registered.client.client_id
         try:
@@ -259,15 +269,15 @@ class ClientEndpoints:
             scope=answer.scope,
             address=request.address,
         )
-        return json_answer(answer.members())
+        return json_response(answer.members())
 
-    def revoke(self, request: OwnRequest) -> Response:
+    def revoke(self, request: EndpointRequest) -> Response:
         """RFC 7009 §2. Also for a caller that sends the token and nothing else, as Frappe's do.
 
         A token that is unknown, or another client's, is answered as if it had been revoked
         (§2.2); the audit log knows better.
         """
-        parameters = checked(request.sent(At.REVOKE))
+        parameters = validate_submission(request.submission(FormKind.REVOKE))
         token = required(parameters, "token")
         presented = presented_client(request.authorization, parameters)
         registered = (
@@ -286,11 +296,11 @@ class ClientEndpoints:
             grant_id=done.grant_id if done else None,
             address=request.address,
         )
-        return frappe_answer("success")
+        return frappe_response("success")
 
-    def introspect(self, request: OwnRequest) -> Response:
+    def introspect(self, request: EndpointRequest) -> Response:
         """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""
-        parameters = checked(request.sent(At.INTROSPECT))
+        parameters = validate_submission(request.submission(FormKind.INTROSPECT))
         client = self._authenticated(request, parameters).client
         if client.secret_sha256 is None:
             # §2.1: or anyone who knows a client_id could try tokens here.
@@ -305,8 +315,8 @@ class ClientEndpoints:
             grant_id=found.grant_id,
             address=request.address,
         )
-        return json_answer(found.members)
+        return json_response(found.members)
 
-    def _authenticated(self, request: OwnRequest, parameters: Parameters) -> RegisteredClient:
+    def _authenticated(self, request: EndpointRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)
         return authenticated_client(presented, self._clients, self._failures, request.address)

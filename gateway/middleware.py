@@ -20,7 +20,7 @@ from gateway.http.paths import RefusedPath, readings
 from gateway.http.peers import client_address, is_trusted
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.site.dispatcher import RETRY_AFTER
-from gateway.site.responses import denied_answer, error_answer
+from gateway.site.responses import denied_response, error_response
 from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.grant import AccessToken
 
@@ -55,17 +55,17 @@ class OAuthGateway:
             environ_key(name): value
             for name, value in ({} if raw_target else settings.upstream.headers).items()
         }
-        self._parts.link.open()
+        self._parts.redis.open()
         # Logs them. A store that does not answer yet is asked again by the health probe.
         self._parts.store_check.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""
-        self._parts.link.close()
+        self._parts.redis.close()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
-        self._parts.link.begin_request()
+        self._parts.redis.begin_request()
         try:
             path = self._judged_path(environ)
             if path in self._parts.endpoints:
@@ -138,11 +138,11 @@ class OAuthGateway:
             status=denied.status,
             why=denied.why,
         )
-        return denied_answer(denied, self._settings.issuer)(environ, start_response)
+        return denied_response(denied, self._settings.issuer)(environ, start_response)
 
     def _unavailable(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         self._record(environ, "refused", None, status=503, why="store_unavailable")
-        return error_answer(
+        return error_response(
             503,
             "temporarily_unavailable",
             "The service cannot answer at the moment. Please try again.",

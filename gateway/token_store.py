@@ -20,8 +20,8 @@ from time import monotonic
 from typing import Any
 
 from gateway.config.settings import Tokens
-from gateway.store.redis_client import BeingMoved, RedisLink, StoreUnavailable, script
-from gateway.tokens.delivery_acks import Deliveries
+from gateway.store.redis_client import BeingMoved, RedisClient, StoreUnavailable, script
+from gateway.tokens.delivery_acks import DeliveryAcks
 from gateway.tokens.grant import (
     IN_FILE,
     AccessToken,
@@ -49,10 +49,10 @@ _TOUCHES_REMEMBERED = 20_000
 class TokenStore:
     """Every operation on grants. Each raises StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, link: RedisLink, key_prefix: str, lifetimes: Tokens) -> None:
-        self._link = link
-        self._deliveries = Deliveries(link)
-        self._index = GrantIndex(link, key_prefix)
+    def __init__(self, redis: RedisClient, key_prefix: str, lifetimes: Tokens) -> None:
+        self._redis = redis
+        self._deliveries = DeliveryAcks(redis)
+        self._index = GrantIndex(redis, key_prefix)
         self._prefix = key_prefix
         self._access_ms = lifetimes.access_seconds * 1000
         self._code_ms = lifetimes.code_seconds * 1000
@@ -60,7 +60,7 @@ class TokenStore:
         self._grace_ms = lifetimes.refresh_grace_seconds * 1000
         self._absolute_ms = lifetimes.grant_seconds * 1000
         # Longer than a request waits for a silent store, and then for the circuit.
-        self._settling_ms = int(1500 * link.patience)
+        self._settling_ms = int(1500 * redis.patience)
         self._touched: dict[str, float] = {}
 
     def open_grant(self, grant: Grant, code: Token, binding: CodeBinding) -> None:
@@ -72,7 +72,7 @@ class TokenStore:
         }
         if not binding.redirect_uri_sent:
             stored["redirect_uri_omitted"] = True
-        self._link.run(
+        self._redis.run(
             "open_grant", [self.grant_key(grant.grant_id)], [_json(stored), self._code_ms]
         )
         # After the grant, so that whoever finds an entry without one may drop it; and before
@@ -89,7 +89,7 @@ class TokenStore:
         request_id: str,
         access: Token,
         refresh: Token | None,
-        following: Token | None,
+        next_refresh: Token | None,
     ) -> Issued | Refused:
         """Consume ``code`` and store what it gives; at most one request ever succeeds.
 
@@ -111,7 +111,7 @@ class TokenStore:
             self._idle_ms,
             self._absolute_ms,
             refresh.digest if refresh else "",
-            following.digest if following else "",
+            next_refresh.digest if next_refresh else "",
             self._settling_ms,
             self._code_ms,
         ]
@@ -138,7 +138,9 @@ class TokenStore:
         Within the grace time a token gives the same successor again; after it, its reuse
         ends the grant.
         """
-        digests = [token.digest for each in candidates for token in (each.refresh, each.following)]
+        digests = [
+            token.digest for each in candidates for token in (each.refresh, each.next_refresh)
+        ]
         status, stored, *issued = self._settled(
             "rotate_refresh",
             [
@@ -166,11 +168,11 @@ class TokenStore:
 
     def _settled(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Run a script until it can tell whether an earlier answer has arrived."""
-        ends = monotonic() + self._link.patience
+        ends = monotonic() + self._redis.patience
         while (answer := self._changed(name, keys, arguments))[0] == "pending":
             if monotonic() > ends:
                 raise StoreUnavailable("pending")
-            self._link.pause(_PENDING_PAUSE)
+            self._redis.pause(_PENDING_PAUSE)
         return answer
 
     def _changed(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
@@ -181,10 +183,10 @@ class TokenStore:
         kept. Both can be repeated, and neither is worth anything without the other.
         """
         try:
-            return self._link.run(name, keys, arguments, apart=True)
+            return self._redis.run(name, keys, arguments, apart=True)
         except BeingMoved:
             since = monotonic()
-            answer = self._link.run(name, keys[:1], arguments)
+            answer = self._redis.run(name, keys[:1], arguments)
         if answer[0] == "ok":
             number, value, lifetime_ms = answer[5:]
             answer[2] = self._kept(keys[1 + number], value, lifetime_ms, since)
@@ -196,17 +198,17 @@ class TokenStore:
         left = lifetime_ms - int(1000 * (monotonic() - since)) - 1
         if left <= 0:
             return 0
-        return int(self._link.run("keep_access", [access_key], [value, left]))
+        return int(self._redis.run("keep_access", [access_key], [value, left]))
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
         keys = [self.grant_key(grant.grant_id), self._access_key(access)]
         arguments: list[str | int] = [_json(_stored_grant(grant)), self._access_ms]
         try:
-            self._link.run("issue_access", keys, arguments, apart=True)
+            self._redis.run("issue_access", keys, arguments, apart=True)
         except BeingMoved:
             since = monotonic()
-            value = self._link.run("issue_access", keys[:1], arguments)
+            value = self._redis.run("issue_access", keys[:1], arguments)
             self._kept(keys[1], value, self._access_ms, since)
         self._list(grant, self._access_ms)
         return Issued(grant, _seconds(self._access_ms), grant.scope)
@@ -219,12 +221,12 @@ class TokenStore:
         keys = self.grant_key(access.grant_id), self._access_key(access)
         try:
             stored, remaining = (
-                self._link.command_and_note(("MGET", *keys), self._touch(access))
+                self._redis.command_and_note(("MGET", *keys), self._touch(access))
                 if self._touch_is_due(access.grant_id)
-                else self._link.command("MGET", *keys, apart=True)
+                else self._redis.command("MGET", *keys, apart=True)
             )
         except BeingMoved:
-            stored, remaining = self._link.commands(*(("GET", key) for key in keys))
+            stored, remaining = self._redis.commands(*(("GET", key) for key in keys))
         if not stored or not remaining:
             return None
         grant = json.loads(stored)
@@ -240,7 +242,7 @@ class TokenStore:
 
     def is_current_refresh(self, refresh: Token) -> Grant | None:
         """Return the grant whose refresh token this is at the moment, or ``None``."""
-        stored = self._link.command("GET", self.grant_key(refresh.grant_id))
+        stored = self._redis.command("GET", self.grant_key(refresh.grant_id))
         if not stored or json.loads(stored).get("refresh") != refresh.digest:
             return None
         return grant_from_json(refresh.grant_id, stored)
@@ -254,7 +256,7 @@ class TokenStore:
         if not whole_grant:
             keys.append(self._access_key(token))
         try:
-            status, stored = self._link.run(
+            status, stored = self._redis.run(
                 "revoke_token", keys, [client_id], replicated=True, apart=True
             )
         except BeingMoved:
@@ -264,17 +266,17 @@ class TokenStore:
         return grant_from_json(token.grant_id, stored)
 
     def _revoked_apart(self, key: str, access_key: str, client_id: str) -> tuple[str, str]:
-        stored, lifetime_ms = self._link.commands(("GET", key), ("PTTL", key))
+        stored, lifetime_ms = self._redis.commands(("GET", key), ("PTTL", key))
         if stored is None:
             return "unknown", ""
         if client_id and json.loads(stored)["client"] != client_id:
             return "client", stored
-        self._link.run("end_access", [access_key], [lifetime_ms], replicated=True)
+        self._redis.run("end_access", [access_key], [lifetime_ms], replicated=True)
         return "revoked", stored
 
     def end_grant(self, grant_id: str) -> None:
         """End a grant with all its tokens; they are refused from this moment on."""
-        self._link.command("DEL", self.grant_key(grant_id), replicated=True)
+        self._redis.command("DEL", self.grant_key(grant_id), replicated=True)
 
     def grants_of_user(self, user: str) -> Iterator[Grant]:
         """Yield the user's grants: those with tokens, and those whose code waits."""
@@ -287,7 +289,7 @@ class TokenStore:
 
     def _listed(self, index: str) -> Iterator[Grant]:
         for grant_ids in self._index.read(index):
-            answers = self._link.commands(*(("GET", self.grant_key(each)) for each in grant_ids))
+            answers = self._redis.commands(*(("GET", self.grant_key(each)) for each in grant_ids))
             dropped = []
             for grant_id, stored in zip(grant_ids, answers, strict=True):
                 if stored is None:

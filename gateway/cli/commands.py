@@ -87,7 +87,7 @@ def check(path: Path, *, ask_store: bool) -> None:
     )
     if ask_store:
         with _core(path) as (core, _):
-            warnings = store_warnings(core.link)
+            warnings = store_warnings(core.redis)
         for warning in warnings:
             click.echo(f"warning: store {warning.server}: {warning.text}")
         click.echo(f"the store answers. {_count(len(warnings), 'warning')}.")
@@ -225,7 +225,7 @@ def grant_list(path: Path, user: str | None, client_id: str | None) -> None:
     """List live grants: id, client, user, since, last used, scope."""
     _one_is_needed(user, client_id)
     with _core(path) as (core, _):
-        for each in core.grants.of(user=user, client_id=client_id):
+        for each in core.grants.live_grants(user=user, client_id=client_id):
             click.echo(_line(each))
 
 
@@ -249,7 +249,7 @@ def grant_repair(path: Path) -> None:
     """List every live grant again, so that list and revoke find it; after a failover."""
     with _core(path) as (core, settings):
         longest = settings.tokens.code_seconds + settings.tokens.grant_seconds
-        count = list_live_grants_again(core.link, core.store, longest)
+        count = list_live_grants_again(core.redis, core.store, longest)
     click.echo(f"listed {_count(count, 'live grant')}")
 
 
@@ -287,11 +287,11 @@ def _core(path: Path) -> Iterator[tuple[assembly.Core, Settings]]:
     with _words_for_errors():
         settings = load_config(path)
         core = assembly.core(settings)
-        core.link.open()
+        core.redis.open()
         try:
             yield core, settings
         finally:
-            core.link.close()
+            core.redis.close()
 
 
 @contextmanager

@@ -91,12 +91,12 @@ def authenticated_client(
     client_id = presented.client_id
     who = client_id, network_of(address)
     # Who sends no secret guesses none.
-    question = [failures.question(*who)] if presented.secrets else []
-    registered, answers = clients.find_and_ask(client_id, *question)
+    count_command = [failures.count_command(*who)] if presented.secrets else []
+    registered, answers = clients.find_and_ask(client_id, *count_command)
     why = _fault(registered, presented)
     try:
         for failed in answers:
-            failures.judge(failed, *who)
+            failures.check_count(failed, *who)
         if why == "wrong_secret":
             # Only this is a guess; counting more would let anybody fill the store with names.
             failures.count(*who)

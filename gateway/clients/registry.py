@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from gateway.config.settings import Client, Provider
 from gateway.store.deadline_connection import Command
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 
 Registered = Literal["file", "store"]
 
@@ -27,9 +27,9 @@ class RegisteredClient:
 class Clients:
     """Finds clients by their id. The file comes first; the store is asked for the others."""
 
-    def __init__(self, in_file: tuple[Client, ...], link: RedisLink, key_prefix: str) -> None:
+    def __init__(self, in_file: tuple[Client, ...], redis: RedisClient, key_prefix: str) -> None:
         self._in_file = {client.client_id: client for client in in_file}
-        self._link = link
+        self._redis = redis
         self._prefix = key_prefix
 
     def find(self, client_id: str) -> RegisteredClient | None:
@@ -45,10 +45,10 @@ class Clients:
         """
         client = self._in_file.get(client_id)
         if client is not None:
-            answers = self._link.commands(*questions) if questions else []
+            answers = self._redis.commands(*questions) if questions else []
             return RegisteredClient(client, "file"), answers
         read = ("GET", self.key(client_id))
-        stored, *answers = self._link.commands(read, *questions)
+        stored, *answers = self._redis.commands(read, *questions)
         return RegisteredClient(_client(stored), "store") if stored else None, answers
 
     def in_file(self, client_id: str) -> bool:
@@ -59,23 +59,23 @@ class Clients:
         """Yield every client: the file's in its order, then the store's by id."""
         for client in self._in_file.values():
             yield RegisteredClient(client, "file")
-        for client_id in sorted(self._link.command("SMEMBERS", self._index())):
-            stored = self._link.command("GET", self.key(client_id))
+        for client_id in sorted(self._redis.command("SMEMBERS", self._index())):
+            stored = self._redis.command("GET", self.key(client_id))
             if stored and client_id not in self._in_file:
                 yield RegisteredClient(_client(stored), "store")
 
     def add(self, client: Client) -> None:
         """Keep ``client`` in the store, in place of one of the same id."""
         members = {name: value for name, value in asdict(client).items() if value is not None}
-        self._link.command("SADD", self._index(), client.client_id)
-        self._link.command(
+        self._redis.command("SADD", self._index(), client.client_id)
+        self._redis.command(
             "SET", self.key(client.client_id), json.dumps(members, ensure_ascii=False)
         )
 
     def remove(self, client_id: str) -> bool:
         """Remove a client from the store; tell whether it was there."""
-        removed = self._link.command("DEL", self.key(client_id))
-        self._link.command("SREM", self._index(), client_id)
+        removed = self._redis.command("DEL", self.key(client_id))
+        self._redis.command("SREM", self._index(), client_id)
         return bool(removed)
 
     def key(self, client_id: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.config.grammar import secret_key_fault
 from gateway.config.reader import TOP, ConfigFault, Report, make, read_values
-from gateway.config.rules import Clash, clashes, client_clashes
+from gateway.config.rules import CrossCheckFault, clashes, client_clashes
 from gateway.config.schema import CLIENT, FILE
 from gateway.config.settings import Client, Settings
 
@@ -96,7 +96,7 @@ def _settings(written: str, name: str, base: Path, environ: Mapping[str, str]) -
     return settings
 
 
-def _add_clashes(report: Report, found: Iterable[Clash]) -> None:
+def _add_clashes(report: Report, found: Iterable[CrossCheckFault]) -> None:
     unread = frozenset(report.unread)
     for fault, others in found:
         if unread.isdisjoint({fault.where, *others}):

@@ -1,7 +1,7 @@
 """What the keys of a configuration must be to each other: one rule a function.
 
-Each rule is given the settings and yields a :class:`Clash` for everything it finds. A clash
-names all the keys that it is about; if one of those is at fault itself, the clash is
+Each rule is given the settings and yields a :class:`CrossCheckFault` for everything it finds. It
+names all the keys that it is about. If one of those is at fault itself, the fault between them is
 dropped, so that one mistake makes one line.
 """
 
@@ -27,14 +27,14 @@ _USERS = TOP.table("sign_in").array("users")
 _SCOPES = TOP.table("scopes")
 
 
-class Clash(NamedTuple):
+class CrossCheckFault(NamedTuple):
     """A fault between keys: the one to change, and the others that it is about."""
 
     fault: ConfigFault
     others: tuple[str, ...] = ()
 
 
-def clashes(settings: Settings) -> Iterator[Clash]:
+def clashes(settings: Settings) -> Iterator[CrossCheckFault]:
     """Yield what every rule finds. Reads the files that the settings name."""
     for rule in _RULES:
         yield from rule(settings)
@@ -42,7 +42,7 @@ def clashes(settings: Settings) -> Iterator[Clash]:
         yield from client_clashes(settings, place, client)
 
 
-def client_clashes(settings: Settings, place: Place, client: Client) -> Iterator[Clash]:
+def client_clashes(settings: Settings, place: Place, client: Client) -> Iterator[CrossCheckFault]:
     """Yield what the rules for one client find, be it in the file or not."""
     for rule in _CLIENT_RULES:
         yield from rule(settings, place, client)
@@ -51,7 +51,7 @@ def client_clashes(settings: Settings, place: Place, client: Client) -> Iterator
 # --- The issuer and the tables of the gateway itself
 
 
-def plain_http_is_for_loopback(settings: Settings) -> Iterator[Clash]:
+def plain_http_is_for_loopback(settings: Settings) -> Iterator[CrossCheckFault]:
     """RFC 8414 §2 wants https; without it, tokens travel in the clear."""
     url = urlsplit(settings.issuer)
     in_the_clear = url.scheme == "http" and not is_loopback_host(url.hostname or "")
@@ -60,7 +60,7 @@ def plain_http_is_for_loopback(settings: Settings) -> Iterator[Clash]:
         yield _clash("issuer", message, "allow_insecure_issuer")
 
 
-def grace_is_within_refresh_lifetime(settings: Settings) -> Iterator[Clash]:
+def grace_is_within_refresh_lifetime(settings: Settings) -> Iterator[CrossCheckFault]:
     """Nobody presents a refresh token again when it is over."""
     tokens, place = settings.tokens, TOP.table("tokens")
     if tokens.refresh_grace_seconds > tokens.refresh_seconds:
@@ -68,7 +68,7 @@ def grace_is_within_refresh_lifetime(settings: Settings) -> Iterator[Clash]:
         yield _clash(place.key("refresh_grace_seconds"), message, place.key("refresh_seconds"))
 
 
-def tokens_end_with_their_grant(settings: Settings) -> Iterator[Clash]:
+def tokens_end_with_their_grant(settings: Settings) -> Iterator[CrossCheckFault]:
     """No token outlives the absolute lifetime of its grant."""
     tokens, place = settings.tokens, TOP.table("tokens")
     for key in ("access_seconds", "refresh_seconds"):
@@ -77,7 +77,7 @@ def tokens_end_with_their_grant(settings: Settings) -> Iterator[Clash]:
             yield _clash(place.key(key), message, place.key("grant_seconds"))
 
 
-def endpoint_paths_are_distinct(settings: Settings) -> Iterator[Clash]:
+def endpoint_paths_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
     """One path is one endpoint."""
     place = TOP.table("endpoints")
     owners: dict[str, str] = {}
@@ -89,7 +89,7 @@ def endpoint_paths_are_distinct(settings: Settings) -> Iterator[Clash]:
                 yield _clash(place.key(endpoint.name), message, place.key(owner))
 
 
-def identity_headers_are_distinct(settings: Settings) -> Iterator[Clash]:
+def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
     """WSGI folds ``-`` and ``_`` and case, so names that differ in those alone are one."""
     place = TOP.table("identity")
     owners: dict[str, str] = {}
@@ -99,7 +99,7 @@ def identity_headers_are_distinct(settings: Settings) -> Iterator[Clash]:
             yield _clash(place.key(key), f"is the header of {owner} already", place.key(owner))
 
 
-def added_headers_are_not_identity(settings: Settings) -> Iterator[Clash]:
+def added_headers_are_not_identity(settings: Settings) -> Iterator[CrossCheckFault]:
     """Nothing fixed may stand where the backend reads who asks."""
     headers, identity = TOP.table("upstream").table("headers"), TOP.table("identity")
     owners = {folded_header(name): key for key, name in _identity_headers(settings)}
@@ -113,7 +113,7 @@ def added_headers_are_not_identity(settings: Settings) -> Iterator[Clash]:
             yield _clash(headers.key(name), f"is the same header as {names[folded_header(name)]}")
 
 
-def tls_files_are_for_tls(settings: Settings) -> Iterator[Clash]:
+def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
     """Certificates beside a plain URL mean that somebody believes in TLS that is not there."""
     store, upstream = TOP.table("store"), TOP.table("upstream")
     if not settings.store.url.startswith("rediss"):
@@ -126,7 +126,7 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[Clash]:
         yield _clash(upstream.key("ca_file"), message, upstream.key("url"))
 
 
-def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[Clash]:
+def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[CrossCheckFault]:
     """A login that nobody asks for means that somebody believes in a lock that is not there."""
     store, of = settings.store, TOP.table("store")
     for key in ("sentinel_user", "sentinel_password"):
@@ -138,7 +138,7 @@ def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[Clash]:
         yield _clash(of.key("sentinel_user"), message, of.key("sentinel_password"))
 
 
-def tls_files_can_be_read(settings: Settings) -> Iterator[Clash]:
+def tls_files_can_be_read(settings: Settings) -> Iterator[CrossCheckFault]:
     """Certificates and keys are PEM files (RFC 7468)."""
     store = settings.store
     yield from _pem_clashes(TOP.table("upstream").key("ca_file"), settings.upstream.ca_file)
@@ -147,7 +147,7 @@ def tls_files_can_be_read(settings: Settings) -> Iterator[Clash]:
     yield from _pem_clashes(TOP.table("store").key("key_file"), store.key_file)
 
 
-def audit_folder_is_there(settings: Settings) -> Iterator[Clash]:
+def audit_folder_is_there(settings: Settings) -> Iterator[CrossCheckFault]:
     """Nobody makes the folder of the log; the file is made at its first line."""
     if settings.audit.file != "-":
         folder = Path(settings.audit.file).parent
@@ -157,7 +157,7 @@ def audit_folder_is_there(settings: Settings) -> Iterator[Clash]:
             )
 
 
-def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[Clash]:
+def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[CrossCheckFault]:
     """Without an address of theirs, all clients would share one limit of attempts."""
     server = settings.server
     if server.listen.startswith("unix:") and UNIX not in server.trusted_proxies:
@@ -172,7 +172,7 @@ def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[Clash]:
 # --- Signing in
 
 
-def remote_user_header_needs_trusted_proxies(settings: Settings) -> Iterator[Clash]:
+def remote_user_header_needs_trusted_proxies(settings: Settings) -> Iterator[CrossCheckFault]:
     """Believed from anybody, that header lets everybody in as anyone."""
     if settings.sign_in.remote_user.header and not settings.server.trusted_proxies:
         where = TOP.table("sign_in").table("remote_user").key("header")
@@ -180,7 +180,7 @@ def remote_user_header_needs_trusted_proxies(settings: Settings) -> Iterator[Cla
         yield _clash(where, f"needs the addresses of who sends it, in {proxies}", proxies)
 
 
-def password_sign_in_needs_users(settings: Settings) -> Iterator[Clash]:
+def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault]:
     """Somebody must be able to sign in if a client sends users here (RFC 6749 §4.1)."""
     if settings.sign_in.method == "password" and not settings.sign_in.users:
         method = TOP.table("sign_in").key("method")
@@ -191,7 +191,7 @@ def password_sign_in_needs_users(settings: Settings) -> Iterator[Clash]:
                 return
 
 
-def user_names_are_distinct(settings: Settings) -> Iterator[Clash]:
+def user_names_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
     """One name is one user."""
     names = [user.name for user in settings.sign_in.users]
     yield from _repetitions(_USERS, "name", names)
@@ -200,7 +200,7 @@ def user_names_are_distinct(settings: Settings) -> Iterator[Clash]:
 # --- Clients
 
 
-def client_ids_are_distinct(settings: Settings) -> Iterator[Clash]:
+def client_ids_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
     """RFC 6749 §2.2: an identifier is unique to the authorization server."""
     ids = [client.client_id for client in settings.clients]
     yield from _repetitions(_CLIENTS, "client_id", ids)
@@ -208,7 +208,7 @@ def client_ids_are_distinct(settings: Settings) -> Iterator[Clash]:
 
 def redirect_uris_go_with_the_code_grant(
     _: Settings, place: Place, client: Client
-) -> Iterator[Clash]:
+) -> Iterator[CrossCheckFault]:
     """RFC 6749 §3.1.2.2: who asks for codes registers where they go; nobody else needs to."""
     asks_for_codes = "authorization_code" in client.grant_types
     where, grant_types = place.key("redirect_uris"), place.key("grant_types")
@@ -218,14 +218,18 @@ def redirect_uris_go_with_the_code_grant(
         yield _clash(where, "must not be there without authorization_code", grant_types)
 
 
-def client_credentials_need_a_secret(_: Settings, place: Place, client: Client) -> Iterator[Clash]:
+def client_credentials_need_a_secret(
+    _: Settings, place: Place, client: Client
+) -> Iterator[CrossCheckFault]:
     """RFC 6749 §4.4: this grant is for confidential clients alone."""
     if "client_credentials" in client.grant_types and client.secret_sha256 is None:
         message = "must not have client_credentials without secret_sha256 (RFC 6749 section 4.4)"
         yield _clash(place.key("grant_types"), message, place.key("secret_sha256"))
 
 
-def client_scopes_are_known(settings: Settings, place: Place, client: Client) -> Iterator[Clash]:
+def client_scopes_are_known(
+    settings: Settings, place: Place, client: Client
+) -> Iterator[CrossCheckFault]:
     """RFC 6749 §3.3: the server says which scopes there are; the confirmation page, in words."""
     yield from _unknown_scopes(settings, place, client.scopes)
 
@@ -233,7 +237,7 @@ def client_scopes_are_known(settings: Settings, place: Place, client: Client) ->
 # --- Routes
 
 
-def public_routes_need_no_scopes(settings: Settings) -> Iterator[Clash]:
+def public_routes_need_no_scopes(settings: Settings) -> Iterator[CrossCheckFault]:
     """Without a token there are no scopes."""
     for position, route in enumerate(settings.routes, 1):
         place = _ROUTES.item(position, route.path)
@@ -242,13 +246,13 @@ def public_routes_need_no_scopes(settings: Settings) -> Iterator[Clash]:
             yield _clash(place.key("public"), message, place.key("scopes"))
 
 
-def route_scopes_are_known(settings: Settings) -> Iterator[Clash]:
+def route_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
     """No token could ever have a scope that is not in ``[scopes]``."""
     for position, route in enumerate(settings.routes, 1):
         yield from _unknown_scopes(settings, _ROUTES.item(position, route.path), route.scopes)
 
 
-def routes_can_be_reached(settings: Settings) -> Iterator[Clash]:
+def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
     """Routes are asked in order, so a second one for the same path and methods never answers."""
     taken: dict[str, set[str] | None] = {}
     about: dict[str, list[str]] = {}
@@ -271,8 +275,8 @@ def routes_can_be_reached(settings: Settings) -> Iterator[Clash]:
 # --- What the rules share
 
 
-_Rule = Callable[[Settings], Iterator[Clash]]
-_ClientRule = Callable[[Settings, Place, Client], Iterator[Clash]]
+_Rule = Callable[[Settings], Iterator[CrossCheckFault]]
+_ClientRule = Callable[[Settings, Place, Client], Iterator[CrossCheckFault]]
 
 _RULES: tuple[_Rule, ...] = (
     plain_http_is_for_loopback,
@@ -302,8 +306,8 @@ _CLIENT_RULES: tuple[_ClientRule, ...] = (
 )
 
 
-def _clash(where: str, message: str, *others: str, nearest: str | None = None) -> Clash:
-    return Clash(ConfigFault(where, message, nearest), others)
+def _clash(where: str, message: str, *others: str, nearest: str | None = None) -> CrossCheckFault:
+    return CrossCheckFault(ConfigFault(where, message, nearest), others)
 
 
 def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
@@ -316,7 +320,9 @@ def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
         yield key.name, getattr(settings.identity, key.name)
 
 
-def _unknown_scopes(settings: Settings, place: Place, scopes: Iterable[str]) -> Iterator[Clash]:
+def _unknown_scopes(
+    settings: Settings, place: Place, scopes: Iterable[str]
+) -> Iterator[CrossCheckFault]:
     for scope in scopes:
         if scope not in settings.scopes:
             nearest = nearest_name(scope, settings.scopes)
@@ -324,7 +330,7 @@ def _unknown_scopes(settings: Settings, place: Place, scopes: Iterable[str]) -> 
             yield _clash(place.key("scopes"), message, _SCOPES.header, nearest=nearest)
 
 
-def _repetitions(array: Place, key: str, values: Iterable[str]) -> Iterator[Clash]:
+def _repetitions(array: Place, key: str, values: Iterable[str]) -> Iterator[CrossCheckFault]:
     first: dict[str, int] = {}
     for position, value in enumerate(values, 1):
         if value and first.setdefault(value, position) != position:
@@ -332,7 +338,7 @@ def _repetitions(array: Place, key: str, values: Iterable[str]) -> Iterator[Clas
             yield _clash(where, f"is that of #{first[value]} already")
 
 
-def _pem_clashes(where: str, path: Path | None) -> Iterator[Clash]:
+def _pem_clashes(where: str, path: Path | None) -> Iterator[CrossCheckFault]:
     if path is None:
         return
     try:

@@ -16,7 +16,7 @@ from gateway.config.settings import Client, Provider
 from gateway.protocol.errors import OAuthError, invalid_request, invalid_scope
 from gateway.protocol.parameters import Parameters, required, scope_names
 from gateway.protocol.redirect_uris import matches_registered
-from gateway.protocol.request_rules import At, judged
+from gateway.protocol.request_rules import FormKind, validate_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def authorization_request(
         raise fault.about(client_id=registered.client.client_id) from None
     try:
         no_empty_code_challenge(pairs)
-        parameters = judged(pairs, At.AUTHORIZE)
+        parameters = validate_pairs(pairs, FormKind.AUTHORIZE)
         for rule in RULES:
             rule(parameters, registered.client, provider)
         return AuthorizationRequest(
@@ -86,7 +86,7 @@ def authorization_request(
 
 
 def _single(pairs: Sequence[tuple[str, str]], name: str) -> str | None:
-    return judged([pair for pair in pairs if pair[0] == name], At.AUTHORIZE).get(name)
+    return validate_pairs([pair for pair in pairs if pair[0] == name], FormKind.AUTHORIZE).get(name)
 
 
 def known_client(pairs: Sequence[tuple[str, str]], clients: Clients) -> RegisteredClient:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from gateway.config.settings import Client
 from gateway.store.digest import digest
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.tokens.token import new_secret
 
 # A member that no scope can be: a consent without any scope is one all the same.
@@ -17,24 +17,24 @@ _ASKED = ""
 class ConsentStore:
     """Which scopes a user has granted to which client, for ``consent = "remember"``."""
 
-    def __init__(self, link: RedisLink, key_prefix: str, seconds: int) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, key_prefix: str, seconds: int) -> None:
+        self._redis = redis
         self._prefix = key_prefix
         self._seconds = seconds
 
     def granted(self, user: str, client: Client) -> frozenset[str] | None:
         """Return the scopes that ``user`` granted to this very client, ``None`` if never asked."""
-        members = self._link.command("SMEMBERS", self._key(user, client))
+        members = self._redis.command("SMEMBERS", self._key(user, client))
         return frozenset(members) - {_ASKED} if members else None
 
     def remember(self, user: str, client: Client, scopes: Iterable[str]) -> None:
         """Add ``scopes`` to what ``user`` has granted to the client."""
         key = self._key(user, client)
-        self._link.commands(("SADD", key, _ASKED, *scopes), ("EXPIRE", key, self._seconds))
+        self._redis.commands(("SADD", key, _ASKED, *scopes), ("EXPIRE", key, self._seconds))
 
     def forget(self, user: str, client: Client) -> None:
         """Ask ``user`` again the next time that the client wants anything."""
-        self._link.command("DEL", self._key(user, client))
+        self._redis.command("DEL", self._key(user, client))
 
     def forget_user(self, user: str) -> None:
         """Ask ``user`` again whichever client wants anything."""
@@ -47,13 +47,13 @@ class ConsentStore:
     def _begin_anew(self, key: str) -> None:
         # Nobody knows whom a client was allowed by. So what was allowed before is under another
         # name from now on, and has expired when this one is gone.
-        self._link.command("SET", key, new_secret(), "EX", self._seconds)
+        self._redis.command("SET", key, new_secret(), "EX", self._seconds)
 
     def _beginning(self, of: str, name: str) -> str:
         return f"{self._prefix}:consents-since:{of}:{digest(name)}"
 
     def _key(self, user: str, client: Client) -> str:
-        since = self._link.commands(
+        since = self._redis.commands(
             ("GET", self._beginning("user", user)),
             ("GET", self._beginning("client", client.client_id)),
         )

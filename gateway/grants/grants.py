@@ -128,10 +128,10 @@ class Grants:
         client = registered.client
         key = self._keys.newest
         access = key.derived(Kind.ACCESS, code)
-        refresh = following = None
+        refresh = next_refresh = None
         if "refresh_token" in client.grant_types:
             refresh = key.derived(Kind.REFRESH, code)
-            following = key.derived(Kind.REFRESH, refresh)
+            next_refresh = key.derived(Kind.REFRESH, refresh)
         verifier = parameters.get("code_verifier")
         issued = self._store.redeem_code(
             code,
@@ -141,7 +141,7 @@ class Grants:
             request_id=secrets.token_urlsafe(12),
             access=access,
             refresh=refresh,
-            following=following,
+            next_refresh=next_refresh,
         )
         return self._answer(issued, access, refresh)
 
@@ -161,7 +161,7 @@ class Grants:
                 RefreshCandidate(
                     access=key.derived(Kind.ACCESS, presented, scope),
                     refresh=refresh,
-                    following=key.derived(Kind.REFRESH, refresh),
+                    next_refresh=key.derived(Kind.REFRESH, refresh),
                 )
             )
         issued = self._store.rotate_refresh(
@@ -290,7 +290,7 @@ class Grants:
                 return token.grant_id
         return None
 
-    def of(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
+    def live_grants(self, *, user: str | None = None, client_id: str | None = None) -> list[Grant]:
         """Return the live grants of a user, of a client, or of a user with a client.
 
         Those that have given tokens, the newest first.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gateway.store.deadline_connection import Command
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import Grant, grant_from_json
 
@@ -22,14 +22,14 @@ _BATCH = 200
 _SLACK_SECONDS = 300
 
 
-def list_live_grants_again(link: RedisLink, store: TokenStore, longest_seconds: int) -> int:
+def list_live_grants_again(redis: RedisClient, store: TokenStore, longest_seconds: int) -> int:
     """Go through all grants on every node, and enter each in its indexes; return how many.
 
     ``longest_seconds`` is how long a grant lives at most. Harmless at any time, and
     repeated at will. While slots of a cluster are being moved it may miss grants that move.
     Raises StoreUnavailable.
     """
-    grants = _grants(link, store, longest_seconds)
+    grants = _grants(redis, store, longest_seconds)
     count = 0
     while batch := list(islice(grants, _BATCH)):
         entries: list[Command] = []
@@ -41,24 +41,24 @@ def list_live_grants_again(link: RedisLink, store: TokenStore, longest_seconds: 
                     ("EXPIREAT", index, ends + 1, "NX"),
                     ("EXPIREAT", index, ends + 1, "GT"),
                 )
-        link.commands(*entries)
+        redis.commands(*entries)
         count += len(batch)
     return count
 
 
 def _grants(
-    link: RedisLink, store: TokenStore, longest_seconds: int
+    redis: RedisClient, store: TokenStore, longest_seconds: int
 ) -> Iterator[tuple[Grant, int]]:
     """Yield every live grant, and when it ends at the latest (seconds since the epoch)."""
     pattern = store.grant_key("*")
     before, after = pattern.split("*")
-    for node in link.nodes():
+    for node in redis.nodes():
         cursor = "0"
         while True:
-            cursor, keys = link.command_at(
+            cursor, keys = redis.command_at(
                 node, "SCAN", cursor, "MATCH", pattern, "COUNT", 1000, "TYPE", "string"
             )
-            stored = link.commands(*(("GET", key) for key in keys)) if keys else []
+            stored = redis.commands(*(("GET", key) for key in keys)) if keys else []
             for key, value in zip(keys, stored, strict=True):
                 if value is not None:
                     grant = grant_from_json(key.removeprefix(before).removesuffix(after), value)

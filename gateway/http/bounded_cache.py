@@ -11,16 +11,16 @@ _NAMES = 1024
 _LONGEST = 64
 
 
-class Remembered(dict[Name, str]):
-    """From a name to what :meth:`work_out` gives for it; what that raises is not remembered."""
+class BoundedCache(dict[Name, str]):
+    """From a name to what :meth:`compute` gives for it; what that raises is not remembered."""
 
     def __missing__(self, name: Name) -> str:
         """Work a name out, and remember it if it is an ordinary one."""
-        found = self.work_out(name)
+        found = self.compute(name)
         if len(self) < _NAMES and len(name) <= _LONGEST:
             self[name] = found
         return found
 
-    def work_out(self, name: Name) -> str:
+    def compute(self, name: Name) -> str:
         """Return what belongs to ``name``."""
         raise NotImplementedError

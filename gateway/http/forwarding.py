@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from wsgiref.types import WSGIEnvironment
 
-from gateway.http.bounded_cache import Remembered
+from gateway.http.bounded_cache import BoundedCache
 from gateway.http.proxy_errors import bad_request
 
 #: RFC 9110 §7.6.1 with its list of fields that are hop-by-hop even when not named in
@@ -88,7 +88,7 @@ def is_field_value(value: str) -> bool:
     return _FIELD_VALUE.fullmatch(value) is not None
 
 
-class HeaderNames(Remembered[str]):
+class HeaderNames(BoundedCache[str]):
     """From an environ key to the beginning of its header line; '' for what stays here.
 
     ``dropped`` are names in any spelling that are not taken from the client. From a peer
@@ -104,7 +104,7 @@ class HeaderNames(Remembered[str]):
         """Give a table that drops ``names`` as well."""
         return HeaderNames(self._dropped.union(names), trusted=self._trusted)
 
-    def work_out(self, key: str) -> str:
+    def compute(self, key: str) -> str:
         """Return the beginning of the line of ``key``."""
         if key == "CONTENT_TYPE":
             return "" if key in self._dropped else "Content-Type: "
@@ -260,10 +260,10 @@ def went_through(received: str, name: str) -> bool:
     return any(name in hop.split()[1:2] for hop in received.split(","))
 
 
-class AnswerNames(Remembered[bytes]):
+class AnswerNames(BoundedCache[bytes]):
     """From a header name of the backend's answer to its WSGI string; '' for hop-by-hop."""
 
-    def work_out(self, name: bytes) -> str:
+    def compute(self, name: bytes) -> str:
         """Return the name as WSGI has it."""
         text = name.decode("latin-1")
         return "" if environ_spelling(text) in HOP_BY_HOP else text

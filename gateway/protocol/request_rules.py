@@ -35,7 +35,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 Pairs = Sequence[tuple[str, str]]
 
 
-class At(Flag):
+class FormKind(Flag):
     """Where something is sent."""
 
     #: The query with which a browser comes to the authorization endpoint.
@@ -56,12 +56,12 @@ class At(Flag):
 
 
 #: The parameters that are recognised; any other name is ignored (RFC 6749 §3.1, §3.2).
-RECOGNISED: Mapping[At, Mapping[str, Grammar]] = {
-    At.AUTHORIZE: AUTHORIZE,
-    At.CONSENT: CONSENT,
-    At.TOKEN: TOKEN,
-    At.REVOKE: REVOKE,
-    At.INTROSPECT: INTROSPECT,
+RECOGNISED: Mapping[FormKind, Mapping[str, Grammar]] = {
+    FormKind.AUTHORIZE: AUTHORIZE,
+    FormKind.CONSENT: CONSENT,
+    FormKind.TOKEN: TOKEN,
+    FormKind.REVOKE: REVOKE,
+    FormKind.INTROSPECT: INTROSPECT,
 }
 
 
@@ -84,13 +84,13 @@ class Form:
 
 
 @dataclass(slots=True)
-class Sent:
+class Submission:
     """What was sent, and what the rules have read of it so far.
 
     ``encoded`` has one byte a character (latin-1), as WSGI gives it.
     """
 
-    at: At
+    at: FormKind
     query: str = ""
     form: Form = field(default_factory=Form)
     encoded: str = ""
@@ -104,127 +104,130 @@ class Sent:
         return RECOGNISED[self.at]
 
 
-Rule = Callable[[Sent], None]
+Rule = Callable[[Submission], None]
 
 
-def nothing_in_the_query(sent: Sent) -> None:
+def nothing_in_the_query(submission: Submission) -> None:
     """RFC 6749 §3.2, §2.3.1: a client's parameters come in the body; none may be in the URI."""
-    if any(name in sent.recognised for name, _ in _pairs(_text(sent.query))):
+    if any(name in submission.recognised for name, _ in _pairs(_text(submission.query))):
         raise invalid_request("Parameters belong in the body.", why="parameters_in_query")
 
 
-def form_content_type(sent: Sent) -> None:
+def form_content_type(submission: Submission) -> None:
     """RFC 6749 appendix B: a form, and nothing else."""
-    if sent.form.content_type.partition(";")[0].strip().lower() != FORM:
+    if submission.form.content_type.partition(";")[0].strip().lower() != FORM:
         raise invalid_request(f"The Content-Type must be {FORM}.", why="content_type")
 
 
-def announced_in_digits(sent: Sent) -> None:
+def announced_in_digits(submission: Submission) -> None:
     """RFC 9110 §8.6: a length is digits."""
-    if sent.form.announced is not None and not _LENGTH.fullmatch(sent.form.announced):
+    if submission.form.announced is not None and not _LENGTH.fullmatch(submission.form.announced):
         raise invalid_request("The Content-Length is malformed.", why="content_length")
 
 
-def announced_within_the_limit(sent: Sent) -> None:
+def announced_within_the_limit(submission: Submission) -> None:
     """RFC 9110 §15.5.14: what is too large need not be read."""
-    if sent.form.announced is not None and int(sent.form.announced) > sent.form.limit:
+    if (
+        submission.form.announced is not None
+        and int(submission.form.announced) > submission.form.limit
+    ):
         raise _too_large()
 
 
-def whole_body_within_the_limit(sent: Sent) -> None:
+def whole_body_within_the_limit(submission: Submission) -> None:
     """RFC 9112 §8: a body that breaks off is none. One without a length is counted."""
-    announced = sent.form.announced
-    length = sent.form.limit + 1 if announced is None else int(announced)
+    announced = submission.form.announced
+    length = submission.form.limit + 1 if announced is None else int(announced)
     try:
-        body = sent.form.read(length)
+        body = submission.form.read(length)
     except (OSError, ValueError):
         raise invalid_request("The body cannot be read.", why="broken_body") from None
-    if len(body) > sent.form.limit:
+    if len(body) > submission.form.limit:
         raise _too_large()
     if announced is not None and len(body) < length:
         raise invalid_request("The body is shorter than announced.", why="short_body")
-    sent.encoded = body.decode("latin-1")
+    submission.encoded = body.decode("latin-1")
 
 
-def utf8(sent: Sent) -> None:
+def utf8(submission: Submission) -> None:
     """RFC 6749 appendix B: UTF-8, where it is not escaped as well."""
-    sent.text = _text(sent.encoded)
+    submission.text = _text(submission.encoded)
 
 
-def few_fields(sent: Sent) -> None:
+def few_fields(submission: Submission) -> None:
     """RFC 6749 appendix B, UTF-8 where it is escaped; and no request needs more than 64 fields."""
-    sent.pairs = _pairs(sent.text)
+    submission.pairs = _pairs(submission.text)
 
 
-def nothing_repeated(sent: Sent) -> None:
+def nothing_repeated(submission: Submission) -> None:
     """RFC 6749 §3.1, §3.2: no recognised parameter twice; one without a value is omitted.
 
     ``resource`` may be there more than once (RFC 8707 §2), which is none of those recognised.
     """
     seen: dict[str, str] = {}
-    for name, value in sent.pairs:
-        if name not in sent.recognised:
+    for name, value in submission.pairs:
+        if name not in submission.recognised:
             continue
         if name in seen:
             raise invalid_request(
                 f"The parameter {name} was sent more than once.", why=f"repeated_{name}"
             )
         seen[name] = value
-    sent.parameters = {name: value for name, value in seen.items() if value}
+    submission.parameters = {name: value for name, value in seen.items() if value}
 
 
-def well_formed(sent: Sent) -> None:
+def well_formed(submission: Submission) -> None:
     """RFC 6749 appendix A: each value keeps its grammar; ``invalid_scope`` for a scope (§5.2)."""
-    for name, value in sent.parameters.items():
-        fault = sent.recognised[name](value)
+    for name, value in submission.parameters.items():
+        fault = submission.recognised[name](value)
         if fault is not None:
             error = "invalid_scope" if name == "scope" else "invalid_request"
             raise OAuthError(error, f"The parameter {name} {fault}.", why=f"malformed_{name}")
 
 
 #: Every rule, in the order in which they run, and where it does.
-RULES: tuple[tuple[Rule, At], ...] = (
-    (nothing_in_the_query, At.FROM_CLIENTS),
-    (form_content_type, At.FORMS),
-    (announced_in_digits, At.FORMS),
-    (announced_within_the_limit, At.FORMS),
-    (whole_body_within_the_limit, At.FORMS),
-    (utf8, At.EVERYWHERE),
-    (few_fields, At.EVERYWHERE),
-    (nothing_repeated, At.OF_THE_PROTOCOL),
-    (well_formed, At.OF_THE_PROTOCOL),
+RULES: tuple[tuple[Rule, FormKind], ...] = (
+    (nothing_in_the_query, FormKind.FROM_CLIENTS),
+    (form_content_type, FormKind.FORMS),
+    (announced_in_digits, FormKind.FORMS),
+    (announced_within_the_limit, FormKind.FORMS),
+    (whole_body_within_the_limit, FormKind.FORMS),
+    (utf8, FormKind.EVERYWHERE),
+    (few_fields, FormKind.EVERYWHERE),
+    (nothing_repeated, FormKind.OF_THE_PROTOCOL),
+    (well_formed, FormKind.OF_THE_PROTOCOL),
 )
 
 # Those up to this one read what was sent; the others judge it.
 _READ = [rule for rule, _ in RULES].index(few_fields) + 1
 
 
-def read(sent: Sent) -> Pairs:
+def parse(submission: Submission) -> Pairs:
     """Return the names and values that were sent. Raises OAuthError ``invalid_request``."""
-    _run(RULES[:_READ], sent)
-    return sent.pairs
+    _run(RULES[:_READ], submission)
+    return submission.pairs
 
 
-def checked(sent: Sent) -> Parameters:
+def validate_submission(submission: Submission) -> Parameters:
     """Return the recognised parameters that have a value.
 
     Raises OAuthError ``invalid_request``, and ``invalid_scope`` for a malformed scope.
     """
-    _run(RULES, sent)
-    return sent.parameters
+    _run(RULES, submission)
+    return submission.parameters
 
 
-def judged(pairs: Pairs, at: At) -> Parameters:
-    """Return the recognised parameters among ``pairs``; raises as :func:`checked` does."""
-    sent = Sent(at, pairs=pairs)
-    _run(RULES[_READ:], sent)
-    return sent.parameters
+def validate_pairs(pairs: Pairs, at: FormKind) -> Parameters:
+    """Return the recognised parameters among ``pairs``; raise as :func:`validate_submission`."""
+    submission = Submission(at, pairs=pairs)
+    _run(RULES[_READ:], submission)
+    return submission.parameters
 
 
-def _run(rules: Sequence[tuple[Rule, At]], sent: Sent) -> None:
+def _run(rules: Sequence[tuple[Rule, FormKind]], submission: Submission) -> None:
     for rule, where in rules:
-        if sent.at in where:
-            rule(sent)
+        if submission.at in where:
+            rule(submission)
 
 
 def _text(encoded: str) -> str:

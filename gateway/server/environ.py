@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 import gevent
 from gunicorn.http import wsgi
 
-from gateway.http.bounded_cache import Remembered
+from gateway.http.bounded_cache import BoundedCache
 from gateway.http.client_socket import HEADER_LINES, WITHIN
 from gateway.server.request import ClientRequest
 
@@ -34,8 +34,8 @@ def environ_of_server(cfg: Any) -> Environ:
     }
 
 
-class _Keys(Remembered[str]):
-    def work_out(self, name: str) -> str:
+class _Keys(BoundedCache[str]):
+    def compute(self, name: str) -> str:
         key = name.replace("-", "_")
         return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
 

@@ -18,7 +18,7 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
-from gateway.http.bounded_cache import Remembered
+from gateway.http.bounded_cache import BoundedCache
 from gateway.server.parse_errors import require_host
 
 #: RFC 9112 §3 and §5 with the origin-form only, one space, CRLF, and names that no two of
@@ -36,8 +36,8 @@ _EXTRAORDINARY = frozenset({"EXPECT", "TRANSFER-ENCODING"})
 _NOTABLE = _ONCE | _EXTRAORDINARY
 
 
-class _UpperCase(Remembered[str]):
-    def work_out(self, name: str) -> str:
+class _UpperCase(BoundedCache[str]):
+    def compute(self, name: str) -> str:
         return name.upper()
 
 

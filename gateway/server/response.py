@@ -11,16 +11,16 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
 from gunicorn.util import is_hoppish
 
-from gateway.http.bounded_cache import Remembered
+from gateway.http.bounded_cache import BoundedCache
 from gateway.http.forwarding import is_field_name, is_field_value
 from gateway.server.connection import Connection
 from gateway.server.request import ClientRequest
 
 
-class _Kinds(Remembered[str]):
+class _Kinds(BoundedCache[str]):
     """From a name to its lower case; "" if it ends here: hop-by-hop, or the server writes it."""
 
-    def work_out(self, name: str) -> str:
+    def compute(self, name: str) -> str:
         if not is_field_name(name):
             raise InvalidResponseHeaderName(repr(name))
         return "" if is_hoppish(name) else name.lower()

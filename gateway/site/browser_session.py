@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from gateway.access.identity import IdentityHeaders, environ_key
 from gateway.config.settings import Settings
-from gateway.site.endpoint_request import OwnRequest
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.tokens.token import TokenKeys, new_secret
 from gateway.users.sign_in import Credentials, ResourceOwner, ResourceOwners
 
@@ -28,7 +28,7 @@ def session_cookie_name(issuer: str) -> str:
     return "__Host-gateway_session" if issuer.startswith("https:") else "gateway_session"
 
 
-class Browsers:
+class BrowserSessions:
     """Reads and writes what the gateway keeps in browsers."""
 
     def __init__(
@@ -51,14 +51,14 @@ class Browsers:
         self._owners = owners
         self._identity = identity
 
-    def session_id(self, request: OwnRequest) -> str | None:
+    def session_id(self, request: EndpointRequest) -> str | None:
         """Return the browser's session id, ``None`` if it has none of our making."""
         value = request.cookie(self._cookie)
         return value if value is not None and _SESSION_ID.fullmatch(value) else None
 
-    def who(self, request: OwnRequest) -> ResourceOwner | None:
+    def current_user(self, request: EndpointRequest) -> ResourceOwner | None:
         """Return who is signed in. Raises StoreUnavailable and BackendUnreachable."""
-        owner = self._owners.who(
+        owner = self._owners.current_user(
             Credentials(
                 self.session_id(request),
                 self._remote_user(request),
@@ -67,7 +67,7 @@ class Browsers:
         )
         return owner if owner is not None and _is_tellable(owner.name) else None
 
-    def _remote_user(self, request: OwnRequest) -> str | None:
+    def _remote_user(self, request: EndpointRequest) -> str | None:
         if self._remote_user_key is None:
             name = request.environ.get("REMOTE_USER")
         elif request.from_trusted_proxy:
@@ -83,18 +83,18 @@ class Browsers:
             # As it is: with any character replaced, two names could become one.
             return str(name)
 
-    def with_session(self, request: OwnRequest) -> tuple[str, bool]:
+    def with_session(self, request: EndpointRequest) -> tuple[str, bool]:
         """Return the session id to bind a form to, and whether the browser must be given it."""
         known = self.session_id(request)
         return (known, False) if known is not None else (new_secret(), True)
 
-    def give_cookie(self, response: Response, session_id: str) -> None:
+    def set_cookie(self, response: Response, session_id: str) -> None:
         """Set the session cookie: for this host, not for scripts, not on foreign posts."""
         response.set_cookie(
             self._cookie, session_id, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
 
-    def take_cookie(self, response: Response) -> None:
+    def delete_cookie(self, response: Response) -> None:
         """Delete the session cookie."""
         response.delete_cookie(
             self._cookie, path="/", secure=self._secure, httponly=True, samesite="Lax"
@@ -105,7 +105,7 @@ class Browsers:
         return self._keys.newest.form_token(form, session_id, *context)
 
     def is_form_token(
-        self, request: OwnRequest, form_token: str | None, form: str, *context: str
+        self, request: EndpointRequest, form_token: str | None, form: str, *context: str
     ) -> bool:
         """Tell whether a posted form is one that this browser was shown in this context."""
         session_id = self.session_id(request)

@@ -13,16 +13,16 @@ from gateway.config.settings import Settings
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.request_rules import TooLarge
-from gateway.site.endpoint_request import OwnRequest
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Pages
-from gateway.site.responses import error_answer, frappe_answer, page_answer
+from gateway.site.responses import error_response, frappe_response, page_response
 from gateway.store.rate_limits import TooMany
 from gateway.store.redis_client import StoreUnavailable
 from gateway.users.sign_in import BackendUnreachable
 
 logger = logging.getLogger("gateway.endpoints")
 
-Handler = Callable[[OwnRequest], Response]
+Handler = Callable[[EndpointRequest], Response]
 
 #: Seconds after which a client should try again when the store did not answer.
 RETRY_AFTER = 1
@@ -55,7 +55,7 @@ class Endpoint:
     cross_origin: bool = False
 
 
-class OwnEndpoints:
+class Dispatcher:
     """Finds the endpoint of a path, and answers for it whatever happens."""
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
@@ -80,7 +80,7 @@ class OwnEndpoints:
     def answer(self, environ: dict[str, Any], path: str) -> Response:
         """Return the answer to a request for one of the gateway's own paths."""
         endpoint = self._endpoints[path]
-        request = OwnRequest(
+        request = EndpointRequest(
             environ,
             path,
             self._settings.server.trusted_proxies,
@@ -91,7 +91,7 @@ class OwnEndpoints:
             response.headers.extend(_CROSS_ORIGIN)
         return response
 
-    def _answer(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+    def _answer(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
         if endpoint.methods is not None and request.method not in endpoint.methods:
             if endpoint.cross_origin and request.method == "OPTIONS":
                 return Response(b"", 204, _PREFLIGHT)
@@ -113,12 +113,12 @@ class OwnEndpoints:
             self._refused(endpoint, request, "backend_unreachable")
             return self._unavailable(endpoint, request)
 
-    def _method_not_allowed(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+    def _method_not_allowed(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
         headers = {"Allow": ", ".join(endpoint.methods or ())}
         description = f"The method {', '.join(endpoint.methods or ())} is needed here."
         return self._error(endpoint, request, 405, "invalid_request", description, headers=headers)
 
-    def _fault(self, endpoint: Endpoint, request: OwnRequest, fault: OAuthError) -> Response:
+    def _fault(self, endpoint: Endpoint, request: EndpointRequest, fault: OAuthError) -> Response:
         self._refused(
             endpoint,
             request,
@@ -140,7 +140,7 @@ class OwnEndpoints:
             endpoint, request, status, fault.error, fault.description, headers=headers
         )
 
-    def _unavailable(self, endpoint: Endpoint, request: OwnRequest) -> Response:
+    def _unavailable(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
         return self._error(
             endpoint,
             request,
@@ -153,7 +153,7 @@ class OwnEndpoints:
     def _error(
         self,
         endpoint: Endpoint,
-        request: OwnRequest,
+        request: EndpointRequest,
         status: int,
         error: str,
         description: str,
@@ -162,16 +162,16 @@ class OwnEndpoints:
     ) -> Response:
         if endpoint.for_people:
             page = self._pages.error(title="That did not work", message=description, detail=error)
-            response = page_answer(page, status)
+            response = page_response(page, status)
             response.headers.extend(headers)
             return response
         if is_frappe_path(request.path) and endpoint.name == "revoke" and status < 500:  # noqa: PLR2004
             # Frappe's documented answer; its clients look for nothing else.
-            return frappe_answer("bad request", status, headers)
-        return error_answer(status, error, description, headers)
+            return frappe_response("bad request", status, headers)
+        return error_response(status, error, description, headers)
 
     def _refused(
-        self, endpoint: Endpoint, request: OwnRequest, why: str, **about: str | None
+        self, endpoint: Endpoint, request: EndpointRequest, why: str, **about: str | None
     ) -> None:
         self._audit.record(
             endpoint.name, outcome="refused", why=why, **about, address=request.address

@@ -7,13 +7,13 @@ from typing import Any
 
 from gateway.http.client_socket import time_to_send
 from gateway.http.peers import TrustedPeer, client_address, is_trusted
-from gateway.protocol.request_rules import At, Form, Sent
+from gateway.protocol.request_rules import Form, FormKind, Submission
 
 #: A client may take so long to send a form; it needs no token for it.
 FORM_SECONDS = 10.0
 
 
-class OwnRequest:
+class EndpointRequest:
     """What an endpoint reads of a request; the body is read only when it is asked for."""
 
     def __init__(
@@ -44,13 +44,15 @@ class OwnRequest:
         values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
         return values[0] if len(values) == 1 else None
 
-    def sent(self, at: At) -> Sent:
+    def submission(self, at: FormKind) -> Submission:
         """Return what was sent here, for the rules: the query, or a form that is not read yet."""
-        if at not in At.FORMS:
-            return Sent(at, encoded=self.query)
+        if at not in FormKind.FORMS:
+            return Submission(at, encoded=self.query)
         announced: str | None = self.environ.get("CONTENT_LENGTH") or None
         content_type: str = self.environ.get("CONTENT_TYPE", "")
-        return Sent(at, self.query, Form(content_type, announced, self._form_bytes, self._read))
+        return Submission(
+            at, self.query, Form(content_type, announced, self._form_bytes, self._read)
+        )
 
     def _read(self, most: int) -> bytes:
         body = bytearray()

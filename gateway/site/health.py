@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from gateway.site.endpoint_request import OwnRequest
-from gateway.site.responses import json_answer
+from gateway.site.endpoint_request import EndpointRequest
+from gateway.site.responses import json_response
 from gateway.store.diagnostics import StoreCheck
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 
 
 class Health:
     """Answers orchestrators: ``/live`` (restart me?) and ``/ready`` (send me requests?)."""
 
-    def __init__(self, link: RedisLink, store_check: StoreCheck) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, store_check: StoreCheck) -> None:
+        self._redis = redis
         self._store_check = store_check
 
-    def live(self, request: OwnRequest) -> Response:
+    def live(self, request: EndpointRequest) -> Response:
         """200: this process answers."""
-        return json_answer({"live": True})
+        return json_response({"live": True})
 
-    def ready(self, request: OwnRequest) -> Response:
+    def ready(self, request: EndpointRequest) -> Response:
         """200 while the store answers; 503 while it does not.
 
         ``warnings`` says what about the store can lose grants; not which server it is, since
@@ -29,8 +29,8 @@ class Health:
         """
         try:
             # Not PING, which a server refuses whose disk is full: it can judge tokens all the same.
-            self._link.command("DBSIZE")
+            self._redis.command("DBSIZE")
         except StoreUnavailable:
-            return json_answer({"live": True, "ready": False, "store": "unavailable"}, 503)
+            return json_response({"live": True, "ready": False, "store": "unavailable"}, 503)
         warnings = list(dict.fromkeys(each.text for each in self._store_check.warnings()))
-        return json_answer({"live": True, "ready": True, "store": "ok", "warnings": warnings})
+        return json_response({"live": True, "ready": True, "store": "ok", "warnings": warnings})

@@ -15,7 +15,7 @@ from gateway.site.pages import Page
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 
-def json_answer(
+def json_response(
     members: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a JSON object as an answer that is never cached."""
@@ -30,26 +30,26 @@ def json_answer(
     return response
 
 
-def frappe_answer(
+def frappe_response(
     message: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return what Frappe's revocation endpoint answers, to the letter: one member, no newline."""
-    answer = json_answer({}, status, headers)
+    answer = json_response({}, status, headers)
     answer.data = json.dumps({"message": message}, separators=(",", ":"))
     return answer
 
 
-def error_answer(
+def error_response(
     status: int, error: str, description: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return an error in the form of RFC 6749 §5.2."""
-    return json_answer({"error": error, "error_description": description}, status, headers)
+    return json_response({"error": error, "error_description": description}, status, headers)
 
 
-def denied_answer(denied: Denied, realm: str) -> Response:
+def denied_response(denied: Denied, realm: str) -> Response:
     """Return the answer of RFC 6750 §3 to a request that may not go on."""
     challenge = denied.challenge(realm)
-    return error_answer(
+    return error_response(
         denied.status,
         denied.error or "unauthorized",
         denied.description,
@@ -57,7 +57,7 @@ def denied_answer(denied: Denied, realm: str) -> Response:
     )
 
 
-def page_answer(page: Page, status: int = 200) -> Response:
+def page_response(page: Page, status: int = 200) -> Response:
     """Return a rendered page."""
     response = Response(page.body, status)
     for name, value in page.headers:
@@ -65,7 +65,7 @@ def page_answer(page: Page, status: int = 200) -> Response:
     return response
 
 
-def redirect_answer(location: str, status: int) -> Response:
+def redirect_response(location: str, status: int) -> Response:
     """Redirect the browser: 302 after a GET, 303 after a POST (never 307, RFC 9700 §4.12)."""
     response = Response(b"", status)
     # Set as given: werkzeug would rewrite a URI that was compared character for character.

@@ -16,11 +16,11 @@ from gateway.grants.grants import Grants
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
-from gateway.protocol.request_rules import At, Sent, read
-from gateway.site.browser_session import Browsers
-from gateway.site.endpoint_request import OwnRequest
+from gateway.protocol.request_rules import FormKind, Submission, parse
+from gateway.site.browser_session import BrowserSessions
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Application, Page, Pages
-from gateway.site.responses import page_answer, redirect_answer
+from gateway.site.responses import page_response, redirect_response
 from gateway.store.rate_limits import AttemptLimit, FailureLimit, TooMany
 from gateway.tokens.grant import Grant
 from gateway.tokens.token import GRANT_ID, new_secret
@@ -38,7 +38,7 @@ class SignInPages:
         settings: Settings,
         *,
         pages: Pages,
-        browsers: Browsers,
+        browsers: BrowserSessions,
         owners: ResourceOwners,
         sessions: SessionStore,
         consents: ConsentStore,
@@ -62,17 +62,17 @@ class SignInPages:
         paths = settings.endpoints
         self._return_paths = frozenset((*paths.authorize, *paths.applications))
 
-    def sign_in(self, request: OwnRequest) -> Response:
+    def sign_in(self, request: EndpointRequest) -> Response:
         """Show the form, or take what was filled in."""
         if self._settings.sign_in.method != "password":
-            return page_answer(self._elsewhere(), 404)
+            return page_response(self._elsewhere(), 404)
         if request.method == "POST":
             return self._signed_in(request)
-        target = self._safe_target(dict(read(request.sent(At.PAGE))).get("next", ""))
+        target = self._safe_target(dict(parse(request.submission(FormKind.PAGE))).get("next", ""))
         return self._form(request, target)
 
-    def _signed_in(self, request: OwnRequest) -> Response:
-        fields = dict(read(request.sent(At.PAGE_FORM)))
+    def _signed_in(self, request: EndpointRequest) -> Response:
+        fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         target = self._safe_target(fields.get("next", ""))
         name = fields.get("username", "")[:_LONGEST_NAME]
         if not self._browsers.is_form_token(request, fields.get("csrf_token"), "sign-in", target):
@@ -108,7 +108,9 @@ class SignInPages:
         self._by_name.clear(name, where)
         return self._start_session(request, owner, target)
 
-    def _start_session(self, request: OwnRequest, owner: ResourceOwner, target: str) -> Response:
+    def _start_session(
+        self, request: EndpointRequest, owner: ResourceOwner, target: str
+    ) -> Response:
         # A new id at sign-in: one that somebody planted before is worth nothing.
         session_id = new_secret()
         self._owners.start_session(session_id, owner)
@@ -116,13 +118,13 @@ class SignInPages:
         if before is not None:
             self._sessions.end(before)
         self._record(request, "sign_in", "allowed", user=owner.name)
-        response = redirect_answer(target, 303)
-        self._browsers.give_cookie(response, session_id)
+        response = redirect_response(target, 303)
+        self._browsers.set_cookie(response, session_id)
         return response
 
     def _form(
         self,
-        request: OwnRequest,
+        request: EndpointRequest,
         target: str,
         *,
         username: str = "",
@@ -139,15 +141,15 @@ class SignInPages:
             username=username,
             error=error,
         )
-        response = page_answer(page, status)
+        response = page_response(page, status)
         if is_new:
-            self._browsers.give_cookie(response, session_id)
+            self._browsers.set_cookie(response, session_id)
         return response
 
     def _asking(self, target: str) -> AuthorizationRequest | None:
         """Return the authorization request that waits behind the sign-in, if it is a good one."""
         try:
-            pairs = read(Sent(At.AUTHORIZE, encoded=urlsplit(target).query))
+            pairs = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
             return authorization_request(pairs, self._clients, self._settings.provider)
         except OAuthError:
             return None
@@ -163,16 +165,16 @@ class SignInPages:
             return target
         return self._settings.endpoints.applications[0]
 
-    def sign_out(self, request: OwnRequest) -> Response:
+    def sign_out(self, request: EndpointRequest) -> Response:
         """Ask whether to sign out, or do it."""
         if self._settings.sign_in.method != "password":
-            return page_answer(self._elsewhere(), 404)
-        back = dict(read(request.sent(At.PAGE))).get("next", "")
-        owner = self._browsers.who(request)
+            return page_response(self._elsewhere(), 404)
+        back = dict(parse(request.submission(FormKind.PAGE))).get("next", "")
+        owner = self._browsers.current_user(request)
         if owner is None:
             return self._signed_out(request, back)
         if request.method == "POST":
-            fields = dict(read(request.sent(At.PAGE_FORM)))
+            fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
             if self._browsers.is_form_token(
                 request, fields.get("csrf_token"), "sign-out", owner.name
             ):
@@ -186,39 +188,39 @@ class SignInPages:
             csrf_token=self._browsers.form_token(session_id, "sign-out", owner.name),
             user_name=owner.full_name or owner.name,
         )
-        return page_answer(page, 403 if request.method == "POST" else 200)
+        return page_response(page, 403 if request.method == "POST" else 200)
 
-    def _signed_out(self, request: OwnRequest, back: str) -> Response:
+    def _signed_out(self, request: EndpointRequest, back: str) -> Response:
         target = self._safe_target(back) if back else ""
         sign_in_url = self._browsers.sign_in_url(target or self._safe_target(""))
         if target and sign_in_url and request.method == "POST":
-            response = redirect_answer(sign_in_url, 303)
+            response = redirect_response(sign_in_url, 303)
         else:
-            response = page_answer(self._pages.signed_out(sign_in_url=sign_in_url))
-        self._browsers.take_cookie(response)
+            response = page_response(self._pages.signed_out(sign_in_url=sign_in_url))
+        self._browsers.delete_cookie(response)
         return response
 
-    def applications(self, request: OwnRequest) -> Response:
+    def applications(self, request: EndpointRequest) -> Response:
         """Show which applications have access to the user's account, and take it back."""
-        owner = self._browsers.who(request)
+        owner = self._browsers.current_user(request)
         if owner is None:
             sign_in_url = self._browsers.sign_in_url(request.path)
             if sign_in_url is None:
-                return page_answer(self._elsewhere(), 403)
-            return redirect_answer(sign_in_url, 303 if request.method == "POST" else 302)
+                return page_response(self._elsewhere(), 403)
+            return redirect_response(sign_in_url, 303 if request.method == "POST" else 302)
         if request.method == "POST":
             return self._take_back(request, owner)
         return self._show_applications(request, owner)
 
-    def _take_back(self, request: OwnRequest, owner: ResourceOwner) -> Response:
-        fields = dict(read(request.sent(At.PAGE_FORM)))
+    def _take_back(self, request: EndpointRequest, owner: ResourceOwner) -> Response:
+        fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         wanted = fields.get("grant_id", "")
         if not self._browsers.is_form_token(
             request, fields.get("csrf_token"), "applications", owner.name
         ):
             self._record(request, "grant.revoke", "refused", user=owner.name, why="csrf")
             return self._show_applications(request, owner, status=403)
-        own = {grant.grant_id: grant for grant in self._grants.of(user=owner.name)}
+        own = {grant.grant_id: grant for grant in self._grants.live_grants(user=owner.name)}
         grant = own.get(wanted) if GRANT_ID.fullmatch(wanted) else None
         if grant is not None:
             self._grants.end(grant)
@@ -233,10 +235,10 @@ class SignInPages:
                 client_id=grant.client_id,
                 grant_id=grant.grant_id,
             )
-        return redirect_answer(request.path, 303)
+        return redirect_response(request.path, 303)
 
     def _show_applications(
-        self, request: OwnRequest, owner: ResourceOwner, status: int = 200
+        self, request: EndpointRequest, owner: ResourceOwner, status: int = 200
     ) -> Response:
         session_id, is_new = self._browsers.with_session(request)
         page = self._pages.applications(
@@ -244,12 +246,14 @@ class SignInPages:
             csrf_token=self._browsers.form_token(session_id, "applications", owner.name),
             user_name=owner.full_name or owner.name,
             user_detail=owner.email or (owner.name if owner.full_name else ""),
-            applications=[self._application(grant) for grant in self._grants.of(user=owner.name)],
+            applications=[
+                self._application(grant) for grant in self._grants.live_grants(user=owner.name)
+            ],
             sign_out_url=self._sign_out_url(),
         )
-        response = page_answer(page, status)
+        response = page_response(page, status)
         if is_new:
-            self._browsers.give_cookie(response, session_id)
+            self._browsers.set_cookie(response, session_id)
         return response
 
     def _sign_out_url(self) -> str:
@@ -272,7 +276,7 @@ class SignInPages:
             message="This site signs you in by other means, before you come here.",
         )
 
-    def _record(self, request: OwnRequest, event: str, outcome: str, **members: str) -> None:
+    def _record(self, request: EndpointRequest, event: str, outcome: str, **members: str) -> None:
         self._audit.record(event, outcome=outcome, address=request.address, **members)
 
 

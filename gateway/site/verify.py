@@ -21,8 +21,8 @@ from gateway.http.forwarding import request_target
 from gateway.http.paths import RefusedPath, readings
 from gateway.http.proxy_errors import ProxyError
 from gateway.observe.audit import Audit
-from gateway.site.endpoint_request import OwnRequest
-from gateway.site.responses import NO_STORE, denied_answer, error_answer
+from gateway.site.endpoint_request import EndpointRequest
+from gateway.site.responses import NO_STORE, denied_response, error_response
 from gateway.tokens.grant import AccessToken
 
 # Each proxy has its own pair of names: nginx by custom the first, all others the second.
@@ -72,7 +72,7 @@ class NotAsked(Exception):  # noqa: N818 - says what is wrong
         self.why = why
 
 
-def original_request(request: OwnRequest) -> OriginalRequest:
+def original_request(request: EndpointRequest) -> OriginalRequest:
     """Return the request that a trusted proxy asks about.
 
     A proxy sets one pair of names and may let the client's own headers of the other pair
@@ -100,7 +100,7 @@ def original_request(request: OwnRequest) -> OriginalRequest:
     return original
 
 
-def _is_joined(request: OwnRequest, target: str) -> bool:
+def _is_joined(request: EndpointRequest, target: str) -> bool:
     """Tell whether the target may have been made of two headers of one name."""
     lines = request.environ.get(HEADER_LINES)
     if lines is None:
@@ -121,14 +121,14 @@ class VerifyEndpoint:
         self._realm = settings.issuer
         self._audit = audit
 
-    def __call__(self, request: OwnRequest) -> Response:
+    def __call__(self, request: EndpointRequest) -> Response:
         """200 with the identity headers, or the answer to give. Raises StoreUnavailable."""
         try:
             original = original_request(request)
             ways = original.readings()
         except NotAsked as fault:
             self._audit.record("verify", outcome="refused", why=fault.why, address=request.address)
-            return error_answer(403, "access_denied", "Nothing that can be decided was asked.")
+            return error_response(403, "access_denied", "Nothing that can be decided was asked.")
         except RefusedPath as refused:
             return self._denied(request, original, refused_path(refused.why))
         decision = self._decisions.decide(original.method, ways, request.authorization)
@@ -140,7 +140,9 @@ class VerifyEndpoint:
         # Never kept by a proxy's cache: a token may be revoked the next moment.
         return Response(b"", 200, (*NO_STORE, *(self._identity.headers(token) if token else ())))
 
-    def _denied(self, request: OwnRequest, original: OriginalRequest, denied: Denied) -> Response:
+    def _denied(
+        self, request: EndpointRequest, original: OriginalRequest, denied: Denied
+    ) -> Response:
         self._audit.record(
             "request",
             outcome="refused",
@@ -148,11 +150,11 @@ class VerifyEndpoint:
             why=denied.why,
             **_members(request, original, denied.token, denied.grant_id),
         )
-        return denied_answer(denied, self._realm)
+        return denied_response(denied, self._realm)
 
 
 def _members(
-    request: OwnRequest,
+    request: EndpointRequest,
     original: OriginalRequest,
     token: AccessToken | None,
     grant_id: str | None = None,

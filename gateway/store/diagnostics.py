@@ -11,7 +11,7 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 
 from gateway.store.node import RedisNode
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 
 logger = logging.getLogger("gateway.store")
 
@@ -28,19 +28,19 @@ class StoreWarning(NamedTuple):
     text: str
 
 
-def store_warnings(link: RedisLink) -> list[StoreWarning]:
+def store_warnings(redis: RedisClient) -> list[StoreWarning]:
     """Ask every primary how it is set up; return what can lose grants, nothing if all is well.
 
     Raises StoreUnavailable.
     """
     return [
-        StoreWarning(node.name, text) for node in link.nodes() for text in _warnings(link, node)
+        StoreWarning(node.name, text) for node in redis.nodes() for text in _warnings(redis, node)
     ]
 
 
-def _warnings(link: RedisLink, node: RedisNode) -> Iterator[str]:
+def _warnings(redis: RedisClient, node: RedisNode) -> Iterator[str]:
     try:
-        info = _members(link.command_at(node, "INFO"))
+        info = _members(redis.command_at(node, "INFO"))
     except StoreUnavailable as error:
         if not isinstance(error.__cause__, ResponseError):
             raise
@@ -62,7 +62,7 @@ def _warnings(link: RedisLink, node: RedisNode) -> Iterator[str]:
             " users logged out. Set it to noeviction."
         )
     if info.get("aof_enabled") == "0":
-        saves = _saves(link, node)
+        saves = _saves(redis, node)
         if saves is None:
             yield (
                 "it has no append-only file: a crash loses grants and revocations, perhaps all of"
@@ -90,10 +90,10 @@ def _version(info: Mapping[str, str]) -> Iterator[str]:
         yield f"{server} {version} is too old: the gateway's scripts need {needed} or later."
 
 
-def _saves(link: RedisLink, node: RedisNode) -> str | None:
+def _saves(redis: RedisClient, node: RedisNode) -> str | None:
     """Return when snapshots are made, empty for never, ``None`` where that is kept secret."""
     try:
-        answer = link.command_at(node, "CONFIG", "GET", "save")
+        answer = redis.command_at(node, "CONFIG", "GET", "save")
     except StoreUnavailable:
         # Hosted stores do not let their settings be seen.
         return None
@@ -108,8 +108,8 @@ def _members(info: str) -> dict[str, str]:
 class StoreCheck:
     """The warnings for those who ask often; the store is asked once a minute."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
         self._found: list[StoreWarning] = []
         self._next = 0.0
         self._asking = threading.Lock()
@@ -122,7 +122,7 @@ class StoreCheck:
         if monotonic() >= self._next and self._asking.acquire(blocking=False):
             try:
                 self._next = monotonic() + _ASK_AGAIN_SECONDS
-                found = store_warnings(self._link)
+                found = store_warnings(self._redis)
                 for warning in found:
                     if warning not in self._found:
                         logger.warning("the store can lose grants: %s: %s", *warning)

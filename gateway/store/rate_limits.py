@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.store.deadline_connection import Command
 from gateway.store.digest import digest
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 
 
 @dataclass(slots=True, eq=False)
@@ -33,52 +33,52 @@ class AttemptLimit:
 
     def __init__(
         self,
-        link: RedisLink,
+        redis: RedisClient,
         key_prefix: str,
         what: str,
         *,
         limit: int,
         window_seconds: int,
-        beside: Callable[[str], str] | None = None,
+        slot_key: Callable[[str], str] | None = None,
     ) -> None:
-        self._link = link
+        self._redis = redis
         self._prefix = f"{key_prefix}:attempts:{what}:"
         self._limit = limit
         self._window_ms = window_seconds * 1000
-        self._beside = beside
+        self._slot_key = slot_key
 
     def count(self, *who: str) -> None:
         """Count an attempt before it is judged. Raises TooMany past the limit."""
         arguments = (self._window_ms, secrets.token_urlsafe(6), self._limit)
-        count, milliseconds = self._link.run("count_attempt", [self._key(who)], arguments)
+        count, milliseconds = self._redis.run("count_attempt", [self._key(who)], arguments)
         if count > self._limit:
             raise TooMany(max(1, -(-milliseconds // 1000)))
 
     def clear(self, *who: str) -> None:
         """Forget the attempts: the last one was right."""
-        self._link.command("DEL", self._key(who))
+        self._redis.command("DEL", self._key(who))
 
     def _key(self, who: tuple[str, ...]) -> str:
-        slot = f"{{{self._beside(who[0])}}}:" if self._beside is not None else ""
+        slot = f"{{{self._slot_key(who[0])}}}:" if self._slot_key is not None else ""
         return self._prefix + slot + digest(json.dumps(who))
 
 
 class FailureLimit(AttemptLimit):
     """A limit on failures: what goes right is not counted, and stopped by the others' failures.
 
-    To look is one SCARD, which :meth:`question` lets be sent along with something else.
+    To look is one SCARD, which :meth:`count_command` lets be sent along with something else.
     """
 
-    def question(self, *who: str) -> Command:
-        """Return the command whose answer :meth:`judge` wants."""
+    def count_command(self, *who: str) -> Command:
+        """Return the command whose answer :meth:`check_count` wants."""
         return ("SCARD", self._key(who))
 
-    def judge(self, failures: int, *who: str) -> None:
-        """Raise TooMany while ``who`` is stopped; ``failures`` answers :meth:`question`."""
+    def check_count(self, failures: int, *who: str) -> None:
+        """Raise TooMany while ``who`` is stopped; ``failures`` answers :meth:`count_command`."""
         if failures > self._limit:
-            milliseconds = self._link.command("PTTL", self._key(who))
+            milliseconds = self._redis.command("PTTL", self._key(who))
             raise TooMany(max(1, -(-milliseconds // 1000)))
 
     def check(self, *who: str) -> None:
         """Raise TooMany while ``who`` is stopped."""
-        self.judge(self._link.command(*self.question(*who)), *who)
+        self.check_count(self._redis.command(*self.count_command(*who)), *who)

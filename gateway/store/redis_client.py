@@ -69,7 +69,7 @@ def script(name: str) -> Script:
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-class RedisLink:
+class RedisClient:
     """The gateway's connection to its store; shared by threads, made anew after a fork."""
 
     def __init__(self, settings: Store) -> None:

@@ -13,7 +13,7 @@ import time
 from functools import partial
 from time import monotonic
 
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 
 logger = logging.getLogger("gateway.store")
 
@@ -23,11 +23,11 @@ _PAUSE = 0.1
 _PATIENCE = 600.0
 
 
-class Deliveries:
+class DeliveryAcks:
     """Notes that answers have arrived."""
 
-    def __init__(self, link: RedisLink) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
 
     def note(self, grant_key: str, what: str, made_at: int) -> None:
         """Tell the store that the answer to ``what`` is here, and wait for no answer to that.
@@ -43,7 +43,7 @@ class Deliveries:
         arguments: list[str | int] = [what, made_at]
         insist = partial(self._start_insisting, keys, arguments)
         try:
-            self._link.post("note_delivery", keys, arguments, lost=insist)
+            self._redis.post("note_delivery", keys, arguments, lost=insist)
         except StoreUnavailable:
             insist()
 
@@ -57,12 +57,12 @@ class Deliveries:
 
     def _insist(self, keys: list[str], arguments: list[str | int]) -> None:
         until = monotonic() + _PATIENCE
-        is_closed = self._link.closed_since()
+        is_closed = self._redis.closed_since()
         while monotonic() < until and not is_closed():
             # Each attempt is a request of its own, wherever the context came from.
-            self._link.begin_request()
+            self._redis.begin_request()
             try:
-                self._link.run("note_delivery", keys, arguments)
+                self._redis.run("note_delivery", keys, arguments)
             except StoreUnavailable:
                 time.sleep(_PAUSE)
             else:

@@ -95,7 +95,7 @@ class RefreshCandidate:
 
     access: Token
     refresh: Token
-    following: Token
+    next_refresh: Token
 
 
 def registered_of(members: Mapping[str, Any]) -> str:

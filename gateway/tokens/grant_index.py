@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from string import ascii_letters, digits
 
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 
 # A client may have most of all grants: its index is cut up by the first character of their
 # ids, so that a cluster's nodes share it.
@@ -22,8 +22,8 @@ _BATCH = 500
 class GrantIndex:
     """Which grants there are of a user, and of a client. Everything raises StoreUnavailable."""
 
-    def __init__(self, link: RedisLink, key_prefix: str) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, key_prefix: str) -> None:
+        self._redis = redis
         self._prefix = key_prefix
 
     def of_user(self, user: str) -> str:
@@ -40,12 +40,12 @@ class GrantIndex:
 
     def enter(self, index: str, grant_id: str, lifetime_ms: int) -> None:
         """Enter a grant that lives so long at the most."""
-        self._link.run("list_in_index", [index], [grant_id, lifetime_ms])
+        self._redis.run("list_in_index", [index], [grant_id, lifetime_ms])
 
     def drop(self, index: str, grant_ids: Sequence[str]) -> None:
         """Drop entries whose grants are gone."""
         if grant_ids:
-            self._link.command("ZREM", index, *grant_ids)
+            self._redis.command("ZREM", index, *grant_ids)
 
     def read(self, index: str) -> Iterator[list[str]]:
         """Yield the ids in an index, each once, some at a time."""
@@ -53,7 +53,7 @@ class GrantIndex:
         seen: set[str] = set()
         cursor = ""
         while cursor != "0":
-            cursor, scanned = self._link.run("scan_index", [index], [cursor or "0", _BATCH])
+            cursor, scanned = self._redis.run("scan_index", [index], [cursor or "0", _BATCH])
             grant_ids = list(dict.fromkeys(each for each in scanned if each not in seen))
             seen.update(grant_ids)
             if grant_ids:

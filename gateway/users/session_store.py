@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from gateway.store.digest import digest
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +20,24 @@ class Session:
 class SessionStore:
     """Sign-in sessions, by the SHA-256 of the cookie's value."""
 
-    def __init__(self, link: RedisLink, key_prefix: str, session_seconds: int) -> None:
-        self._link = link
+    def __init__(self, redis: RedisClient, key_prefix: str, session_seconds: int) -> None:
+        self._redis = redis
         self._prefix = key_prefix
         self._session_seconds = session_seconds
 
     def start(self, session_id: str, session: Session) -> None:
         """Sign a user in under a session id that nobody has seen before."""
         stored = json.dumps(asdict(session), ensure_ascii=False)
-        self._link.command("SET", self._key(session_id), stored, "EX", self._session_seconds)
+        self._redis.command("SET", self._key(session_id), stored, "EX", self._session_seconds)
 
     def find(self, session_id: str) -> Session | None:
         """Return the session, or ``None``."""
-        stored = self._link.command("GET", self._key(session_id))
+        stored = self._redis.command("GET", self._key(session_id))
         return Session(**json.loads(stored)) if stored else None
 
     def end(self, session_id: str) -> None:
         """End a session; its cookie is worth nothing from this moment on."""
-        self._link.command("DEL", self._key(session_id))
+        self._redis.command("DEL", self._key(session_id))
 
     def _key(self, session_id: str) -> str:
         return f"{self._prefix}:session:{digest(session_id)}"

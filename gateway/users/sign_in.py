@@ -1,6 +1,6 @@
 """Who the resource owner is: by password, by the WSGI server's word, or by the backend's.
 
-The three methods answer one question, :meth:`ResourceOwners.who`. What belongs to the HTTP
+The three methods answer one question, :meth:`ResourceOwners.current_user`. What belongs to the HTTP
 of it (cookies, forms, redirects) is in :mod:`gateway.site.browser_session`.
 """
 
@@ -61,7 +61,7 @@ class ResourceOwners:
         self._sessions = sessions
         self._ask_backend = ask_backend
 
-    def who(self, credentials: Credentials) -> ResourceOwner | None:
+    def current_user(self, credentials: Credentials) -> ResourceOwner | None:
         """Return who is signed in, or ``None``.
 
         Raises StoreUnavailable, and BackendUnreachable with ``upstream_session``.

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from gateway.config.settings import Store, Tokens
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import CodeBinding, Grant, Issued
 from gateway.tokens.token import Kind, TokenKeys, new_grant_id
@@ -20,7 +20,7 @@ from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 
 def main() -> None:
     """Open a grant, redeem its code, and end."""
-    store = TokenStore(RedisLink(Store(url=sys.argv[1], timeout=5.0)), "gateway", Tokens())
+    store = TokenStore(RedisClient(Store(url=sys.argv[1], timeout=5.0)), "gateway", Tokens())
     key = TokenKeys((b"k" * 32,)).newest
     grant = Grant(new_grant_id(), "short", "demo", "project", "file")
     code = key.random(Kind.CODE, grant.grant_id)
@@ -36,7 +36,7 @@ def main() -> None:
         request_id="one",
         access=access,
         refresh=refresh,
-        following=key.derived(Kind.REFRESH, refresh),
+        next_refresh=key.derived(Kind.REFRESH, refresh),
     )
     os.kill(os.getpid(), signal.SIGKILL if isinstance(issued, Issued) else signal.SIGTERM)
 

@@ -15,7 +15,7 @@ import pytest
 from gateway.config.settings import Store, Tokens
 from gateway.grants.index_repair import list_live_grants_again
 from gateway.store.diagnostics import store_warnings
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 from gateway.token_store import TokenStore
 from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until
@@ -63,7 +63,7 @@ def test_a_user_who_may_do_no_more_than_the_gateway_needs_is_enough(
     )
     with site("standalone", folder / f"acl-{way}", url) as found:
         _judge_life(found)
-    link = RedisLink(Store(url=url))
+    link = RedisClient(Store(url=url))
     assert store_warnings(link) == []
     assert list_live_grants_again(link, TokenStore(link, "gateway", Tokens()), 60) > 0
     link.close()
@@ -72,7 +72,7 @@ def test_a_user_who_may_do_no_more_than_the_gateway_needs_is_enough(
 
 def test_a_store_that_does_not_say_how_it_is_set_up_is_warned_of(guarded: Server) -> None:
     guarded.ask("ACL", "SETUSER", "blind", "on", ">b", "resetkeys", "~gateway:*", "+@read")
-    link = RedisLink(Store(url=f"redis://blind:b@127.0.0.1:{guarded.port}"))
+    link = RedisClient(Store(url=f"redis://blind:b@127.0.0.1:{guarded.port}"))
     [warning] = store_warnings(link)
     assert warning.text.startswith("it does not say how it is set up")
     link.close()
@@ -170,7 +170,7 @@ def test_both_sides_show_a_certificate(folder: Path, secure: Server, authority: 
 
 
 def _answer(url: str, **store: Path | None) -> str:
-    link = RedisLink(Store(url=url, **store))  # type: ignore[arg-type]
+    link = RedisClient(Store(url=url, **store))  # type: ignore[arg-type]
     try:
         return str(link.command("PING"))
     except StoreUnavailable:

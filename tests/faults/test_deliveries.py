@@ -15,7 +15,7 @@ import requests
 from gateway.clients.registry import Clients
 from gateway.config.settings import Client as RegisteredClient
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from tests.faults.calls import calls_of
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, insisting, seconds_until, site, timed, tokens_of
@@ -55,7 +55,7 @@ def patient_site(folder: Path, way: Proxy) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def kept_in_the_store(node: Server, patient_site: Site) -> Client:
     """A client that is asked of the store every time."""
-    link = RedisLink(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
+    link = RedisClient(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
     Clients((), link, "gateway").add(
         RegisteredClient("kept", "Kept", (_KEPT_URI,), ("project",), pkce="optional")
     )

@@ -18,7 +18,7 @@ import requests
 from redis.exceptions import ClusterDownError, ReadOnlyError
 
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 from tests.faults.load import load
 from tests.faults.site import LIMIT, Site, site, timed, tokens_of
 from tests.faults.topologies import (
@@ -126,7 +126,7 @@ def test_a_server_that_says_that_it_is_a_replica_is_not_taken_for_the_primary(
             assert replica.decisions() == before
         # Where nobody names another one, there is no store; rather than one that is behind.
         alone = f"redis+sentinel://{login}@127.0.0.1:{astray.port}/{PRIMARY_NAME}"
-        link = RedisLink(Store(url=alone))
+        link = RedisClient(Store(url=alone))
         with pytest.raises(StoreUnavailable):
             link.commands(("MGET", "gateway:any"))
         link.close()
@@ -221,9 +221,9 @@ _READ_ONLY = b"-READONLY You can't write against a read only replica.\r\n"
 
 
 @contextmanager
-def asking(speaker: _Speaker) -> Iterator[RedisLink]:
+def asking(speaker: _Speaker) -> Iterator[RedisClient]:
     """Give a gateway's link to it."""
-    link = RedisLink(Store(url=f"redis+cluster://127.0.0.1:{speaker.port}"))
+    link = RedisClient(Store(url=f"redis+cluster://127.0.0.1:{speaker.port}"))
     try:
         yield link
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.settings import Store, Tokens
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import Grant, Issued
 from gateway.tokens.token import Kind, TokenKeys, new_grant_id
@@ -130,7 +130,7 @@ def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
     nodes: ClusterSet,
 ) -> None:
     """The id of its grant is made by the store code: here, one whose slot is open."""
-    link = RedisLink(Store(url=nodes.url))
+    link = RedisClient(Store(url=nodes.url))
     store = TokenStore(link, "gateway", Tokens())
     grant = Grant(new_grant_id(), "service", None, "project", "file")
     access = TokenKeys((b"k" * 32,)).newest.random(Kind.ACCESS, grant.grant_id)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 from tests.faults.proxy import Faults, proxied
 from tests.faults.site import LIMIT, site, timed
 from tests.faults.tls import Authority, TlsServer, skip_without_tls, tls_lines
 from tests.faults.topologies import Server, sentinel
 
 
-def _seconds_of_a_refusal(link: RedisLink) -> float:
+def _seconds_of_a_refusal(link: RedisClient) -> float:
     started = monotonic()
     link.begin_request()
     with pytest.raises(StoreUnavailable):
@@ -50,7 +50,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 def test_a_name_that_is_not_resolved_holds_nobody_up(node: Server, names: dict[str, Any]) -> None:
     names["store.example"] = None
-    link = RedisLink(Store(url=f"redis://store.example:{node.port}"))
+    link = RedisClient(Store(url=f"redis://store.example:{node.port}"))
     assert _seconds_of_a_refusal(link) < LIMIT
     names["store.example"] = 1
     link.begin_request()
@@ -64,7 +64,7 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_one(
     names["store.example"] = 8
     with proxied(node.port) as way:
         way.black_hole()
-        link = RedisLink(Store(url=f"redis://store.example:{way.port}"))
+        link = RedisClient(Store(url=f"redis://store.example:{way.port}"))
         assert _seconds_of_a_refusal(link) < LIMIT
         way.heal()
         link.begin_request()
@@ -106,7 +106,7 @@ def test_sentinels_may_have_a_login_of_their_own(folder: Path) -> None:
             ("", "", False),
         ):
             settings = Store(url=servers.url, sentinel_user=user, sentinel_password=password)
-            link = RedisLink(settings)
+            link = RedisClient(settings)
             if is_let_in:
                 link.begin_request()
                 assert link.command("SET", "gateway:x", "1") == "OK"

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.settings import Store, Tokens
 from gateway.store.rate_limits import AttemptLimit, TooMany
-from gateway.store.redis_client import RedisLink, StoreUnavailable
+from gateway.store.redis_client import RedisClient, StoreUnavailable
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import CodeBinding, Grant
 from gateway.tokens.token import Kind, TokenKeys, new_grant_id
@@ -25,14 +25,14 @@ from tests.support.store import grant_id, let_pass
 
 
 @pytest.fixture
-def link(way: Proxy) -> Iterator[RedisLink]:
-    link = RedisLink(Store(url=f"redis://127.0.0.1:{way.port}", timeout=1.0))
+def link(way: Proxy) -> Iterator[RedisClient]:
+    link = RedisClient(Store(url=f"redis://127.0.0.1:{way.port}", timeout=1.0))
     yield link
     way.heal()
     link.close()
 
 
-def test_an_attempt_whose_count_got_lost_counts_once(way: Proxy, link: RedisLink) -> None:
+def test_an_attempt_whose_count_got_lost_counts_once(way: Proxy, link: RedisClient) -> None:
     limit = AttemptLimit(link, "gateway", "outcome", limit=3, window_seconds=60)
     for _ in range(3):
         way.drop_replies(*calls_of("count_attempt"))
@@ -66,7 +66,7 @@ def test_a_reuse_or_a_replay_whose_answer_got_lost_is_still_one_in_the_audit_log
 
 
 def test_waiting_for_another_gateways_word_is_on_the_requests_account(
-    way: Proxy, link: RedisLink
+    way: Proxy, link: RedisClient
 ) -> None:
     store = TokenStore(link, "gateway", Tokens())
     key = TokenKeys((b"k" * 32,)).newest
@@ -81,7 +81,7 @@ def test_waiting_for_another_gateways_word_is_on_the_requests_account(
         code_challenge="",
         access=key.derived(Kind.ACCESS, code),
         refresh=None,
-        following=None,
+        next_refresh=None,
     )
     way.drop_replies(*calls_of("redeem_code"), times=2)
     with pytest.raises(StoreUnavailable):

@@ -167,9 +167,9 @@ def sentinel(folder: Path, *, replicas: int = 1, sentinels: int = 1) -> Iterator
         *("--user", user, "on", f">{password}", "~*", "&*", "+@all"),
     )
     primary = Server(folder / "server-0", for_all, login=GATEWAY_LOGIN)
-    following = (*for_all, "--replicaof", f"127.0.0.1 {primary.port}")
+    next_refresh = (*for_all, "--replicaof", f"127.0.0.1 {primary.port}")
     servers = [primary] + [
-        Server(folder / f"server-{number}", following, login=GATEWAY_LOGIN)
+        Server(folder / f"server-{number}", next_refresh, login=GATEWAY_LOGIN)
         for number in range(1, replicas + 1)
     ]
     watching = [SentinelServer(folder / f"sentinel-{number}") for number in range(sentinels)]

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 import requests
 
-from gateway.site.endpoint_request import OwnRequest
+from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.verify import NotAsked, original_request
 from tests.forward_auth.proxies import RunningProxy
 from tests.support.raw import request
@@ -152,7 +152,7 @@ def test_where_a_server_shows_no_lines_what_could_be_joined_is_refused(target: s
         "HTTP_X_ORIGINAL_METHOD": "GET",
         "HTTP_X_ORIGINAL_URI": target,
     }
-    asked = OwnRequest(environ, "/oauth/verify", (ip_network("127.0.0.1"),), 0)
+    asked = EndpointRequest(environ, "/oauth/verify", (ip_network("127.0.0.1"),), 0)
     with pytest.raises(NotAsked, match="contradictory_original"):
         original_request(asked)
 

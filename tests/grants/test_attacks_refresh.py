@@ -285,12 +285,12 @@ def test_a_new_secret_key_keeps_grants_sessions_and_retries_alive(tmp_path: Path
             allowed = parties.browser.post(form.action, {**form.fields, "decision": "allow"})
             assert allowed.status_code == 303
             code = parties.code(parties.public)
-            following = parties.public.refresh(pair["refresh_token"]).json()
+            next_refresh = parties.public.refresh(pair["refresh_token"]).json()
 
         for gateway in restarted("new", new):
             parties = Parties(gateway.url, Browser(gateway.url, parties.browser.session))
-            assert parties.is_valid(following["access_token"])
-            assert parties.public.refresh(following["refresh_token"]).status_code == 200
+            assert parties.is_valid(next_refresh["access_token"])
+            assert parties.public.refresh(next_refresh["refresh_token"]).status_code == 200
             assert parties.public.redeem(code).status_code == 200
             assert not parties.is_valid(pair["access_token"])
             assert_refused(parties.public.refresh(pair["refresh_token"]), "invalid_grant")

@@ -90,12 +90,12 @@ class Gateway(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with suppress(AttributeError):
-            self.core.link.close()
+            self.core.redis.close()
 
     @rule()
     def the_secret_key_is_changed(self) -> None:
         """A gateway is restarted with a new key before the old ones."""
-        self.core.link.close()
+        self.core.redis.close()
         self.secret_keys.insert(0, secrets.token_bytes(32))
         self.core = self.stand.gateway(*self.secret_keys)
 
@@ -322,7 +322,7 @@ class Gateway(RuleBasedStateMachine):
                 for key, life in getattr(self, "lives", {}).items()
                 if life.user == user and life.redeemed and life.lives(self.now)
             }
-            assert {grant.grant_id for grant in self.core.grants.of(user=user)} == expected
+            assert {grant.grant_id for grant in self.core.grants.live_grants(user=user)} == expected
 
     def _exchange(self, client: Client, parameters: Mapping[str, str]) -> TokenResponse | str:
         try:
@@ -380,7 +380,7 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
         gateway.grants.exchange(registered, parameters)
     assert refused.value.error in {"invalid_client", "invalid_grant"}
     assert list(gateway.grants.end_all(client_id="kept")) == []
-    gateway.link.close()
+    gateway.redis.close()
 
 
 @pytest.mark.parametrize("who", ["user", "disabled", "client"])
@@ -394,7 +394,7 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
     code, _ = gateway.grants.authorize(asked(gateway, CLIENTS[0]), "ann")
     client = RegisteredClient(CLIENTS[0], "file")
     given = gateway.grants.exchange(client, parameters | {"code": code.text})
-    gateway.link.close()
+    gateway.redis.close()
 
     if who == "user":
         after = stand.gateway(sign_in=SignIn(users=users[1:]))
@@ -413,8 +413,8 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
     ):
         with pytest.raises(OAuthError, match="invalid_grant"):
             after.grants.exchange(client, each)
-    after.link.close()
+    after.redis.close()
 
     again = stand.gateway(sign_in=with_all)
     assert again.grants.access_token(given.access_token) is None
-    again.link.close()
+    again.redis.close()

@@ -24,7 +24,7 @@ from gateway.http.peers import client_address
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.parameters import AUTHORIZE
 from gateway.protocol.redirect_uris import matches_registered, redirect_uri_fault
-from gateway.protocol.request_rules import At, Sent, checked
+from gateway.protocol.request_rules import FormKind, Submission, validate_submission
 from gateway.tokens.token import Kind, TokenKey, TokenKeys, new_grant_id
 from tests.support.oauth_client import Browser
 from tests.support.raw import request
@@ -375,7 +375,7 @@ def test_no_input_gives_an_error_of_the_server(
 @given(encoded.map(lambda raw: raw.decode("latin-1")))
 def test_parameters_are_read_once_and_well_formed_or_refused(raw: str) -> None:
     try:
-        parameters = checked(Sent(At.AUTHORIZE, encoded=raw))
+        parameters = validate_submission(Submission(FormKind.AUTHORIZE, encoded=raw))
     except OAuthError:
         return
     assert parameters.keys() <= AUTHORIZE.keys()

@@ -184,8 +184,8 @@ def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
     assert audited.line() == refused("token", "client", **(told | {"client_id": "pkce-app"}))
 
     given = client.redeem(code).json()
-    following = client.refresh(given["refresh_token"]).json()
-    client.refresh(following["refresh_token"])
+    next_refresh = client.refresh(given["refresh_token"]).json()
+    client.refresh(next_refresh["refresh_token"])
     audited.lines()
     client.refresh(given["refresh_token"], scope="admin")
     # More than the client may have at all: nobody asked the store about it.
@@ -199,7 +199,7 @@ def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
     # Once more, as where the answer was lost: that it was a reuse is not forgotten at once.
     client.refresh(given["refresh_token"])
     assert audited.line() == refused("token", "reused", **told)
-    client.refresh(following["refresh_token"])
+    client.refresh(next_refresh["refresh_token"])
     assert audited.line() == refused("token", "unknown", **of_nobody)
 
     code = audited.parties.code(client)

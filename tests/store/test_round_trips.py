@@ -16,7 +16,7 @@ from redis import Redis
 from gateway.clients.registry import Clients
 from gateway.config.settings import Client as RegisteredClient
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from tests.support.oauth_client import TOKEN, Client
 from tests.support.parties import Parties
 from tests.support.running_gateway import RunningGateway
@@ -25,7 +25,7 @@ from tests.support.running_gateway import RunningGateway
 @pytest.fixture(scope="module")
 def kept_in_the_store(gateway: RunningGateway) -> Client:
     """A client that is asked of the store every time."""
-    link = RedisLink(Store(data_dir=gateway.data_dir, timeout=5.0))
+    link = RedisClient(Store(data_dir=gateway.data_dir, timeout=5.0))
     Clients((), link, "gateway").add(
         RegisteredClient(
             "kept", "Kept", ("https://kept.example/cb",), ("project",), pkce="optional"

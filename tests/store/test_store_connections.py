@@ -19,7 +19,7 @@ from redis.exceptions import MaxConnectionsError, ResponseError
 
 from gateway.config.settings import Store
 from gateway.store.node import RedisNode
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from tests.support.serving import until
 from tests.support.store import embedded
 
@@ -231,14 +231,14 @@ def test_whoever_is_told_of_a_loss_takes_no_connection_along(
 
 
 @pytest.fixture
-def link(data_dir: Path, redis: Redis) -> Iterator[RedisLink]:
-    link = RedisLink(Store(data_dir=data_dir, timeout=5.0))
+def link(data_dir: Path, redis: Redis) -> Iterator[RedisClient]:
+    link = RedisClient(Store(data_dir=data_dir, timeout=5.0))
     yield link
     link.close()
 
 
 def test_a_posted_script_that_was_answered_with_an_error_is_lost(
-    link: RedisLink, redis: Redis
+    link: RedisClient, redis: Redis
 ) -> None:
     """Whatever the error: that it is on its way to another node, or that nothing is written."""
     redis.rpush("a-list", "x")
@@ -250,7 +250,7 @@ def test_a_posted_script_that_was_answered_with_an_error_is_lost(
 
 
 def test_a_link_that_was_closed_and_is_used_again_hears_of_what_is_lost(
-    link: RedisLink, redis: Redis
+    link: RedisClient, redis: Redis
 ) -> None:
     redis.rpush("another-list", "x")
     lost: SimpleQueue[str] = SimpleQueue()

@@ -11,7 +11,7 @@ import pytest
 from gateway.config.settings import Store
 from gateway.store import diagnostics as store_check
 from gateway.store.diagnostics import store_warnings
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from tests.faults.topologies import Server, one_node, wait_until
 from tests.support.processes import free_port, python_module, running
 from tests.support.running_gateway import write_settings
@@ -45,7 +45,7 @@ def set_up(node: Server, **settings: str) -> Iterator[None]:
 
 def said_of(server: Server) -> list[str]:
     """Return what is said of a server; each time it has to be named."""
-    link = RedisLink(Store(url=f"redis://127.0.0.1:{server.port}", timeout=5.0))
+    link = RedisClient(Store(url=f"redis://127.0.0.1:{server.port}", timeout=5.0))
     try:
         warnings = store_warnings(link)
     finally:

@@ -14,7 +14,7 @@ from redis import Redis
 from gateway.assembly import Core, core
 from gateway.config.settings import Client, Provider, Settings, SignIn, Store, Tokens
 from gateway.grants.authorization import AuthorizationRequest, authorization_request
-from gateway.store.redis_client import RedisLink
+from gateway.store.redis_client import RedisClient
 from tests.support.store import embedded
 
 #: Odd multiples of 50 s, where tests let even ones pass: a slow machine makes no difference.
@@ -44,7 +44,7 @@ class Stand:
 
     redis: Redis
     data_dir: Path
-    link: RedisLink
+    link: RedisClient
 
     def gateway(self, *secret_keys: bytes, **changes: Any) -> Core:
         """Build what decides about grants, with these secret keys, newest first."""
@@ -67,7 +67,7 @@ class Stand:
 @contextmanager
 def standing(data_dir: Path) -> Iterator[Stand]:
     """Run a store in ``data_dir``."""
-    link = RedisLink(Store(data_dir=data_dir, timeout=5.0))
+    link = RedisClient(Store(data_dir=data_dir, timeout=5.0))
     with embedded(data_dir) as redis:
         yield Stand(redis, data_dir, link)
         link.close()

@@ -232,8 +232,8 @@ def test_without_the_old_key_all_that_it_made_is_refused(rotating: Rotating) -> 
     # What came of it was made by the new key.
     for client, each in ((new.confidential, given), (new.public, redeemed)):
         assert new.is_valid(each.access)
-        following = pair_of(client.refresh(each.refresh))
-        assert old.is_valid(following.access)
+        next_refresh = pair_of(client.refresh(each.refresh))
+        assert old.is_valid(next_refresh.access)
 
 
 def test_without_the_old_key_what_the_new_one_made_is_good(rotating: Rotating) -> None:

@@ -14,7 +14,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisLink, StoreUnavailable, script
+from gateway.store.redis_client import RedisClient, StoreUnavailable, script
 from tests.faults.topologies import Server, one_node
 
 #: Those that declare more than that they are scripts; whoever adds one says here why it may.
@@ -49,8 +49,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def link(node: Server) -> Iterator[RedisLink]:
-    link = RedisLink(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
+def link(node: Server) -> Iterator[RedisClient]:
+    link = RedisClient(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
     yield link
     link.close()
 
@@ -82,7 +82,7 @@ def test_every_script_declares_itself_in_its_first_line() -> None:
 
 @pytest.mark.parametrize("name", [each for each in SCRIPTS if each not in FLAGS])
 def test_a_script_that_needs_memory_is_refused_before_its_first_step(
-    node: Server, link: RedisLink, name: str
+    node: Server, link: RedisClient, name: str
 ) -> None:
     keys = [f"gateway:{{of-{name}}}:{number}" for number in range(2)]
     # Known by name already; so the only thing to refuse is its run.
@@ -97,7 +97,7 @@ def test_a_script_that_needs_memory_is_refused_before_its_first_step(
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_script_that_needs_no_memory_is_run_without(
-    node: Server, link: RedisLink, name: str
+    node: Server, link: RedisClient, name: str
 ) -> None:
     node.ask("SCRIPT", "LOAD", script(name).text)
     with out_of_memory(node):

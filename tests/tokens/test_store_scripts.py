@@ -66,7 +66,7 @@ class Held:
             request_id=request_id,
             access=self.access,
             refresh=self.refresh,
-            following=self.key.derived(Kind.REFRESH, self.refresh),
+            next_refresh=self.key.derived(Kind.REFRESH, self.refresh),
         )
 
     def successor(self, token: Token) -> Token:
@@ -83,7 +83,7 @@ class Held:
                 RefreshCandidate(
                     access=key.derived(Kind.ACCESS, token, scope),
                     refresh=key.derived(Kind.REFRESH, token),
-                    following=key.derived(Kind.REFRESH, key.derived(Kind.REFRESH, token)),
+                    next_refresh=key.derived(Kind.REFRESH, key.derived(Kind.REFRESH, token)),
                 )
                 for key in keys or (self.key,)
             ],
@@ -304,7 +304,7 @@ def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -
     assert length <= 480
     form = {"grant_type": "refresh_token", "refresh_token": given.refresh_token}
     gateway.grants.exchange(registered, form)
-    gateway.link.close()
+    gateway.redis.close()
     length, memory = kept()
     assert length <= 560
     # The grant, the access token that the code gave, and that of the refresh.
