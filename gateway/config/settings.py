@@ -200,10 +200,10 @@ class Route:
     """``[[routes]]``: what a path needs. ``methods`` of ``None`` means all of them."""
 
     path: str
-    host: str = ""
     methods: tuple[str, ...] | None = None
     scopes: tuple[str, ...] = ()
     public: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
