@@ -6,264 +6,30 @@ policy that was broken, fails the test, unless it says what it expects.
 
 from __future__ import annotations
 
-import shutil
-import socket
 from base64 import b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
-from threading import Thread
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.support.oauth_client import Client
-from tests.support.running_gateway import PASSWORD, SERVICE_SECRET, RunningGateway, running_gateway
-
-_CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+from tests.support.running_gateway import PASSWORD, SERVICE_SECRET, RunningGateway
+from tests.world.browser.chromium import (
+    CHROMIUM,
+    Application,
+    ApplicationPages,
+    OnIPv6,
+    Tabs,
+    decide,
+    heading,
+    serving,
+    sign_in,
+    status_of,
 )
-pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="there is no Chromium on PATH")
 
-_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_CLIENTS = 30
-_LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
-
-
-# --- Where the browser comes back to
-
-
-class _ApplicationPages(BaseHTTPRequestHandler):
-    """Answers any path with a page.
-
-    ``/frame?`` and a URL, with a page that frames that URL; ``/onward?port=`` and more, with a
-    redirect to that port of 127.0.0.1, which is another site.
-    """
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        if parts.path == "/onward":
-            port = dict(parse_qsl(parts.query))["port"]
-            self.send_response(302)
-            self.send_header("Location", f"http://127.0.0.1:{port}/landed?{parts.query}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        framed = f'<iframe src="{parts.query}"></iframe>' if parts.path == "/frame" else ""
-        content = (
-            "<!doctype html><html lang=en><title>The application</title>"
-            f"<link rel=icon href='data:,'><h1>Back at the application</h1>{framed}"
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
-        """Stay silent."""
-
-
-class _OnIPv6(ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-
-
-def _serving(server: ThreadingHTTPServer) -> Iterator[int]:
-    server.daemon_threads = True
-    with server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield int(server.server_address[1])
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def application_port() -> Iterator[int]:
-    yield from _serving(ThreadingHTTPServer(("127.0.0.1", 0), _ApplicationPages))
-
-
-@pytest.fixture(scope="module")
-def third_port() -> Iterator[int]:
-    """Where an application sends the browser on to."""
-    yield from _serving(ThreadingHTTPServer(("127.0.0.1", 0), _ApplicationPages))
-
-
-# --- The gateway, its applications, and the browser
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    application_port: int, third_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningGateway]:
-    """A gateway with applications that come back to the server of this test."""
-    clients = "".join(
-        f"""
-[[clients]]
-client_id = "app-{number}"
-name = "Application {number}"
-redirect_uris = [
-    "http://localhost:{application_port}/callback",
-    "http://localhost:{application_port}/onward?port={third_port}",
-    "http://127.0.0.1/callback",
-    "http://[::1]/callback",
-    "com.example.app:/callback",
-]
-scopes = ["project", "profile"]
-pkce = "optional"
-"""
-        for number in range(_CLIENTS)
-    )
-    wide = f"""
-[[clients]]
-client_id = "{"long-" * 20}"
-name = "{_LONG_WORD} {"W" * 150}"
-redirect_uris = ["https://{"long-name." * 12}example/callback"]
-scopes = ["project", "profile", "wide"]
-pkce = "optional"
-"""
-    with running_gateway(
-        "standalone",
-        tmp_path_factory.mktemp("browser"),
-        replace=(("[scopes]\n", f'[scopes]\nwide = "{_LONG_WORD * 3}"\n'),),
-        extra=clients + wide,
-    ) as started:
-        yield started
-
-
-@dataclass(frozen=True)
-class Application:
-    """A registered application; nobody has allowed it anything yet."""
-
-    gateway: RunningGateway
-    client_id: str
-    name: str
-    redirect_uri: str
-
-    @property
-    def request(self) -> str:
-        """The authorization request, as a URL."""
-        return f"{self.gateway.url}{self.target}"
-
-    @property
-    def target(self) -> str:
-        parameters = {
-            "client_id": self.client_id,
-            "response_type": "code",
-            "redirect_uri": self.redirect_uri,
-            "scope": "project",
-            "state": "s t&a+te",
-        }
-        return f"/oauth/authorize?{urlencode(parameters)}"
-
-    def answer(self, page: Page) -> dict[str, str]:
-        """Wait until the browser is back, and return what it brings."""
-        page.wait_for_url(f"{self.redirect_uri}?*")
-        expect(page.get_by_role("heading")).to_have_text("Back at the application")
-        return dict(parse_qsl(urlsplit(page.url).query))
-
-    def tokens(self, code: str) -> dict[str, Any]:
-        client = Client(self.gateway.url, self.client_id, redirect_uri=self.redirect_uri)
-        answer = client.redeem(code)
-        assert answer.status_code == 200, answer.text
-        tokens: dict[str, Any] = answer.json()
-        return tokens
-
-
-_numbers = count()
-
-
-@pytest.fixture
-def application(gateway: RunningGateway, application_port: int) -> Application:
-    return _application(gateway, application_port)
-
-
-@pytest.fixture
-def other_application(gateway: RunningGateway, application_port: int) -> Application:
-    return _application(gateway, application_port)
-
-
-def _application(gateway: RunningGateway, port: int) -> Application:
-    number = next(_numbers)
-    assert number < _CLIENTS, "register more applications"
-    uri = f"http://localhost:{port}/callback"
-    return Application(gateway, f"app-{number}", f"Application {number}", uri)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Tabs:
-    """Opens tabs, each in a profile of its own, and listens to what they complain about."""
-
-    chromium: Browser
-    complaints: list[str] = field(default_factory=list)
-    contexts: list[BrowserContext] = field(default_factory=list)
-
-    def open(self, **options: Any) -> Page:
-        context = self.chromium.new_context(**options)
-        context.set_default_timeout(15_000)
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self._hear("error", str(error)))
-        return page
-
-    def _hear(self, kind: str, text: str) -> None:
-        if kind in {"error", "warning"}:
-            self.complaints.append(text)
-
-    def expect_complaint(self, *words: str) -> None:
-        """Take one complaint, and only one, with these words out of the list."""
-        (complaint,) = self.complaints
-        assert all(word in complaint for word in words), complaint
-        self.complaints.clear()
-
-
-@pytest.fixture
-def tabs(chromium: Browser) -> Iterator[Tabs]:
-    opened = Tabs(chromium)
-    yield opened
-    for context in opened.contexts:
-        context.close()
-    assert opened.complaints == []
-
-
-def sign_in(page: Page, name: str = "demo", password: str = PASSWORD) -> None:
-    page.get_by_label("User name").fill(name)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-
-
-def decide(page: Page, decision: str) -> None:
-    page.get_by_role("button", name=decision, exact=True).click()
-
-
-def heading(page: Page) -> Any:
-    """Return an assertion about the page's heading that waits for the page."""
-    return expect(page.get_by_role("heading", level=1))
-
-
-def status_of(application: Application, access_token: str) -> int:
-    """Return how a request with this token is answered."""
-    client = Client(application.gateway.url)
-    return int(client.get("/resource", access_token).status_code)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH")
 
 
 # --- There and back
@@ -414,10 +180,10 @@ def test_the_policy_lets_go_to_an_ipv6_loopback_address(
 ) -> None:
     """Content-Security-Policy cannot write ``[::1]``, which RFC 8252 §7.3 allows."""
     try:
-        server = _OnIPv6(("::1", 0), _ApplicationPages)
+        server = OnIPv6(("::1", 0), ApplicationPages)
     except OSError:
         pytest.skip("this machine has no IPv6 loopback address")
-    for port in _serving(server):
+    for port in serving(server):
         native = replace(application, redirect_uri=f"http://[::1]:{port}/callback")
         page = tabs.open()
         page.goto(native.request)
