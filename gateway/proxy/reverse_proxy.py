@@ -90,14 +90,16 @@ class Proxy:
             body = self._forward(environ)
         except ProxyError as error:
             return respond(error, environ, start_response)
-        answer = body.exchange.answer
-        answer.headers.append(("Via", f"{answer.version} {self._name}"))
+        response = body.exchange.response
+        response.headers.append(("Via", f"{response.version} {self._name}"))
         try:
-            start_response(f"{answer.status} {answer.reason.decode('latin-1')}", answer.headers)
+            start_response(
+                f"{response.status} {response.reason.decode('latin-1')}", response.headers
+            )
         except BaseException:
             body.close()
             raise
-        return body.whole() if answer.complete else body
+        return body.whole() if response.complete else body
 
     def close(self) -> None:
         """Close the idle connections, and the others as soon as they are free."""
@@ -177,7 +179,7 @@ class AnswerBody:
         """
         if not self._begun:
             self._begun = True
-            return self.exchange.answer.take_body()
+            return self.exchange.response.take_body()
         try:
             data = self.exchange.read_body()
         except ClientLeftError:
@@ -199,7 +201,7 @@ class AnswerBody:
         connection, self._connection = self._connection, None
         if connection is not None:
             reusable = self.exchange.reusable
-            self.exchange.answer.discard()
+            self.exchange.response.discard()
             self._pool.release(connection, reusable=reusable)
 
 

@@ -28,7 +28,7 @@ def served(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "import gateway.server.connection, gateway.site.endpoint_request\n"
         "gateway.site.endpoint_request.FORM_SECONDS = 1.0\n"
         "connection = gateway.server.connection\n"
-        "connection.UNWANTED_SECONDS = connection.LINGER_SECONDS = 0.5\n"
+        "connection.DRAIN_SECONDS = connection.LINGER_SECONDS = 0.5\n"
     )
     replace = (
         ("workers = 1", "workers = 1\nconnections = 4"),
