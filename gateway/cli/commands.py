@@ -56,7 +56,7 @@ def main() -> None:
 def serve(path: Path, listen: str | None) -> None:
     """Run the standalone gateway, a reverse proxy in front of upstream.url."""
     try:
-        from gateway.server import standalone  # noqa: PLC0415 - needs the extra "server"
+        from gateway.server import listener, standalone  # noqa: PLC0415 - needs the extra "server"
     except ImportError as error:
         raise _Failure(
             f"{error.name} is missing: install the extra, pip install '.[server]'"
@@ -66,7 +66,7 @@ def serve(path: Path, listen: str | None) -> None:
             raise _Failure(f"--listen {listen}: {listen_fault(listen)}")
         try:
             standalone.serve(lambda: standalone.with_listen(load_config(path), listen))
-        except standalone.CannotListen as error:
+        except listener.CannotListen as error:
             raise _Failure(str(error)) from None
 
 

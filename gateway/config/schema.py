@@ -28,6 +28,7 @@ from gateway.config.grammar import (
     scope_token_fault,
     secret_key_fault,
     sha256_fault,
+    socket_mode_fault,
     store_url_fault,
     trusted_peer,
     upstream_header_fault,
@@ -89,10 +90,13 @@ _SERVER = Table(
     Server,
     {
         "listen": text(listen_fault),
+        "socket_mode": text(socket_mode_fault),
+        "socket_group": text(one_line),
         "workers": _COUNT,
         "connections": _COUNT,
         "trusted_proxies": list_of(trusted_peer),
         "graceful_seconds": number(zero=True),
+        "keep_alive_seconds": _SECONDS,
     },
 )
 

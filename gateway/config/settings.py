@@ -22,13 +22,19 @@ GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """``[server]``: how ``gateway serve`` listens."""
+    """``[server]``: how ``gateway serve`` listens.
+
+    ``socket_mode``, in octal digits, and ``socket_group`` are those of the unix socket.
+    """
 
     listen: str = "127.0.0.1:8000"
+    socket_mode: str = "0660"
+    socket_group: str = ""
     workers: int = 2
     connections: int = 1000
     trusted_proxies: tuple[TrustedPeer, ...] = ()
     graceful_seconds: float = 30.0
+    keep_alive_seconds: int = 75
 
 
 @dataclass(frozen=True, slots=True)
