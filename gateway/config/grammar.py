@@ -7,12 +7,15 @@ Each takes a string and says what is wrong with it, as what follows the name of 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, get_args
 
-from gateway.config.values import Reason, RefusedError, text
-from gateway.http.peers import UNIX, TrustedPeer
 
 SECRET_KEY_BYTES = 32
+
+#: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).
+GrantType = Literal["authorization_code", "refresh_token", "client_credentials"]
+GRANT_TYPES: tuple[GrantType, ...] = get_args(GrantType)
 
 _MOST_PORT = 65_535
 
@@ -175,24 +178,6 @@ def _is_host(ipv6: str | None, name: str | None) -> bool:
     except ValueError:
         return False
     return name is None or not (name.startswith((".", "-")) or ".." in name)
-
-
-def trusted_peer(value: object) -> TrustedPeer:
-    """Read an address, a CIDR block, or ``unix``."""
-    written = text()(value)
-    if written == UNIX:
-        return UNIX
-    try:
-        block = ip_network(written, strict=False)
-    except ValueError:
-        raise RefusedError(Reason("must be an IP address, a CIDR block or unix")) from None
-    if "/" in written and str(block.network_address) != written.partition("/")[0].lower():
-        try:
-            ip_network(written)
-        except ValueError:
-            reason = "is an address in a block, not a block"
-            raise RefusedError(Reason(reason, str(block))) from None
-    return block
 
 
 # --- Paths
