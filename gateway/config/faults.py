@@ -106,9 +106,7 @@ def _validate(model: type[T], raw: dict[str, Any], reading: Reading) -> T:
     return model.model_validate(raw, context=reading, by_alias=True, by_name=False)
 
 
-def _meant(
-    spot: Spot, keys: Mapping[str, Key], root: type[Table]
-) -> tuple[str | None, str | None]:
+def _meant(spot: Spot, keys: Mapping[str, Key], root: type[Table]) -> tuple[str | None, str | None]:
     """Return the key of this table that was meant, if any, and how to write what was meant.
 
     That is a slip of the pen, or else a key of another table, or else a key that is rather like it.

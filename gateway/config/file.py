@@ -90,9 +90,7 @@ def client_faults(client: Client, settings: Settings) -> tuple[str, ...]:
     return tuple(str(fault) for fault in report.faults)
 
 
-def _configuration(
-    text: str, name: str, base: Path, environ: Mapping[str, str]
-) -> Configuration:
+def _configuration(text: str, name: str, base: Path, environ: Mapping[str, str]) -> Configuration:
     try:
         file = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,7 +10,6 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, get_args
 
-
 SECRET_KEY_BYTES = 32
 
 #: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _keys(text: str) -> list[str]:
 
 
 def _table(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise RefusedError(Reason("is not JSON")) from None
+    with suppress(ValueError, RecursionError):
+        if isinstance(table := json.loads(text), dict):
+            return table
+    raise RefusedError(Reason("must be a table, as JSON"))

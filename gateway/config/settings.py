@@ -57,9 +57,7 @@ class Settings(Table):
 
     issuer: Annotated[str, obeys(issuer_fault)]
     """required: the gateway's URL as browsers see it, without a slash at the end"""
-    secret_keys: Annotated[
-        OneOrSomeOf[SecretKey], Secret(), Field(validation_alias="secret_key")
-    ]
+    secret_keys: Annotated[OneOrSomeOf[SecretKey], Secret(), Field(validation_alias="secret_key")]
     """one key, or a list of keys, the newest first"""
     allow_insecure_issuer: bool = False
     """true: take an http issuer that is not on a loopback host"""

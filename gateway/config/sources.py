@@ -6,6 +6,7 @@ another key than the one that its operator looks at, nobody would see it until a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import takewhile
@@ -44,17 +45,20 @@ class Sources:
         """Say where the value of a key comes from."""
         if self.written.at(path) is None:
             return "default"
-        if path in self._secret_files:
-            return f"secret file {self._secret_files[path]}"
+        for end in range(len(path), 0, -1):
+            if path[:end] in self._secret_files:
+                return f"secret file {self._secret_files[path[:end]]}"
         array = tuple(takewhile(lambda step: isinstance(step, str), path))
-        return self._variables.get(path) or self._variables.get(array) or "file"
+        name = self._variables.get(path) or self._variables.get(array) or "file"
+        return name.partition(" ")[0]
 
     def locate(self, fault: ConfigFault) -> ConfigFault:
         """Name ``fault`` after the variable or the secret file that the value comes from."""
         for path in self._secret_files:
             spot = self.written.spot(path)
-            if fault.where == spot.where and spot.key:
-                fault = replace(fault, where=spot.place.key(spot.key.secret_file))
+            if spot.key and f"{fault.where} ".startswith(f"{spot.where} "):
+                name = spot.place.key(spot.key.secret_file)
+                fault = replace(fault, where=name + fault.where[len(spot.where) :])
         for path, variable in self._variables.items():
             where = self.written.spot(path).where
             if fault.where == where or fault.where.startswith(f"{where} #"):
@@ -117,18 +121,20 @@ def _as_list(keys: object) -> object:
 
 def _about_text(message: str) -> str:
     """Return what to say of a value that can only be written as text."""
-    for shape in ("an array", "a table", "an array of tables"):
-        message = message.replace(f"{shape}, not a string", f"{shape}, as JSON")
+    message = re.sub(
+        "(array|table|tables), not a string|(tables?); write .*", r"\1\2, as JSON", message
+    )
     return message.replace(", not a string", "")
 
 
 def _merge(file: dict[str, Any], environment: Mapping[str, Any], table: type[Table]) -> None:
     """Write the keys of the environment over those of the file, also a secret over its file."""
-    for name, value in environment.items():
-        key = keys_of(table).get(name)
+    keys = {name: keys_of(table).get(name) for name in environment}
+    for key in keys.values():
         if key is not None:
             file.pop(key.secret_file or key.secret_of, None)
-        below = file.get(name)
+    for name, value in environment.items():
+        key, below = keys[name], file.get(name)
         if key and isinstance(value, dict) and isinstance(below, dict):
             _merge(below, value, key.table or Table)
         else:

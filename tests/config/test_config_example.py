@@ -1,4 +1,4 @@
-"""The example of a configuration file shows every key, what it means, and every default as it is."""
+"""The example of a configuration shows every key, what it means, and every default as it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from werkzeug.security import check_password_hash

@@ -71,9 +71,7 @@ def test_values_become_the_types_of_their_fields() -> None:
         ),
     )
     assert settings.sign_in.users == (User(name="demo", password_hash=USER_HASH),)
-    assert settings.routes == (
-        Route(path="/a/**", methods=("GET", "PUT"), scopes=("project",)),
-    )
+    assert settings.routes == (Route(path="/a/**", methods=("GET", "PUT"), scopes=("project",)),)
 
 
 def test_settings_cannot_be_changed() -> None:

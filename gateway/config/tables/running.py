@@ -60,7 +60,9 @@ class Upstream(Table):
 
     # A password in it is refused, so there is none to keep in a file.
     urls: Annotated[
-        OneOrSomeOf[_UpstreamURL], Secret(in_url=True, has_file=False), Field(validation_alias="url")
+        OneOrSomeOf[_UpstreamURL],
+        Secret(in_url=True, has_file=False),
+        Field(validation_alias="url"),
     ] = ("http://127.0.0.1:8080",)
     """http://, https:// or unix:/path, or a list of them; never with a path"""
     connect_timeout: Duration = 5.0
