@@ -6,14 +6,16 @@ A list or a table is JSON, several secret keys are lines. An empty variable is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from gateway.config.faults import Report
 from gateway.config.places import nearest_name
-from gateway.config.secret_files import secret_keys_in
+from gateway.config.secret_files import json_in, secret_keys_in
 from gateway.config.settings import Settings
 from gateway.config.tables.table import Key, Kind, Table, keys_of
 from gateway.config.values import Reason
@@ -37,6 +39,8 @@ def read_environment(
         if name.startswith(_PREFIX) and _DELIMITER in name.removeprefix(_PREFIX):
             report.add(name, Reason("unknown key", nearest_name(name, known)))
     raw = _values({name: ours[name] for name in paths})
+    for path in paths.values():
+        _parse(raw, Settings, path)
     names = {path: name for name, path in paths.items()}
     return raw, names | {leaf: _name(leaf, names) for leaf in _leaves(raw, ())}
 
@@ -46,8 +50,8 @@ class _Source(EnvSettingsSource):
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:
-            return super().decode_complex_value(field_name, field, value)
-        except (ValueError, RecursionError):
+            return json_in(value)
+        except ValueError:
             return value
 
 
@@ -57,6 +61,8 @@ def _values(variables: Mapping[str, str]) -> dict[str, Any]:
         env_prefix=_PREFIX,
         env_nested_delimiter=_DELIMITER,
     )
+    # Releases of the library differ in how they read numbers for strict models; see _parse.
+    source.config = {**source.config, "strict": False}
     source.env_vars = {name.lower(): value for name, value in variables.items()}
     raw = source()
     if keys := secret_keys_in(variables.get("GATEWAY_SECRET_KEY", "")):
@@ -64,6 +70,19 @@ def _values(variables: Mapping[str, str]) -> dict[str, Any]:
     if file := variables.get("GATEWAY_SECRET_KEY_FILE"):
         raw["secret_key_file"] = file
     return raw
+
+
+def _parse(raw: dict[str, Any], table: type[Table], path: KeyPath) -> None:
+    """Put a number or a boolean in place of its text; a text that is none of them stays."""
+    name, *below = path
+    key, value = keys_of(table)[str(name)], raw.get(str(name))
+    if below and key.table and isinstance(value, dict):
+        _parse(value, key.table, tuple(below))
+    elif key.field and isinstance(value, str):
+        kind = table.model_fields[key.field].annotation
+        if kind in {bool, int, float}:
+            with suppress(ValidationError):
+                raw[key.name] = TypeAdapter(kind).validate_python(value)
 
 
 def _variables(table: type[Table], above: KeyPath) -> Iterator[tuple[str, tuple[KeyPath, Key]]]:

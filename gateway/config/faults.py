@@ -98,8 +98,8 @@ def read(model: type[T], written: Written, base: Path, report: Report) -> T:
     errors.sort(key=lambda each: written.position(each["loc"]))
     for each in errors:
         report.add_error(each, written)
-    left = written.without(written.spot(each["loc"]) for each in errors)
-    return _validate(model, left, Reading(base, lenient=True))
+    written.remove([written.spot(each["loc"]) for each in errors])
+    return _validate(model, written.raw, Reading(base, lenient=True))
 
 
 def _validate(model: type[T], raw: dict[str, Any], reading: Reading) -> T:
@@ -143,7 +143,9 @@ def _reasons(error: ErrorDetails, spot: Spot) -> tuple[Reason, ...]:
         return (wrong_type(_EXPECTED[kind], value),)
     if isinstance(context.get("ge"), float):
         return (Reason("must be {ge:g} or more".format(**context)),)
-    return (Reason(_MESSAGES[kind].format(**context)),)
+    # A later release of pydantic may say something that this one does not.
+    message = _MESSAGES[kind].format(**context) if kind in _MESSAGES else error["msg"]
+    return (Reason(message),)
 
 
 def _wrong_shape(spot: Spot, value: object) -> Reason:

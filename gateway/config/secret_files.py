@@ -37,6 +37,16 @@ def secret_keys_in(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def json_in(text: str) -> Any:
+    """Return the value that is written in JSON. Raises ValueError, also for half a character."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("too deep") from None
+    return value
+
+
 def _read(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
@@ -57,7 +67,7 @@ def _keys(text: str) -> list[str]:
 
 
 def _table(text: str) -> Any:
-    with suppress(ValueError, RecursionError):
-        if isinstance(table := json.loads(text), dict):
+    with suppress(ValueError):
+        if isinstance(table := json_in(text), dict):
             return table
     raise RefusedError(Reason("must be a table, as JSON"))

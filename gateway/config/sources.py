@@ -31,7 +31,7 @@ class Sources:
     """
 
     def __init__(
-        self, file: Mapping[str, Any], base: Path, environ: Mapping[str, str], report: Report
+        self, file: dict[str, Any], base: Path, environ: Mapping[str, str], report: Report
     ) -> None:
         self.written = Written(Settings, file)
         self._base, self._report = base, report

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +32,11 @@ class Spot:
 
 
 class Written:
-    """What is written for the model ``root``."""
+    """What is written for the model ``root``; ``raw`` is kept, and changed."""
 
-    def __init__(self, root: type[Table], raw: Mapping[str, Any]) -> None:
+    def __init__(self, root: type[Table], raw: dict[str, Any]) -> None:
         self.root = root
-        self.raw = deepcopy(dict(raw))
+        self.raw = raw
         # So defaults are validated as well, and relative paths begin at the folder of the file.
         _complete(self.raw, root, placeholders=False)
         self._mislabelled: frozenset[KeyPath] = frozenset()
@@ -93,23 +92,19 @@ class Written:
         """Name no table of an array by a label that is at one of ``paths``: it is at fault."""
         self._mislabelled = frozenset(paths)
 
-    def without(self, spots: Iterable[Spot]) -> dict[str, Any]:
-        """Return what is left when the keys of ``spots`` are taken out.
+    def remove(self, spots: Iterable[Spot]) -> None:
+        """Take the keys of ``spots`` out, so that the others can be validated without them.
 
         An entry stays, so that nobody misses its name; so does a required key, as an empty string.
         """
-        left = deepcopy(self.raw)
         for spot in sorted(spots, key=lambda spot: len(spot.path), reverse=True):
             *way, last = spot.path
-            holder: Any = left
-            for step in way:
-                holder = holder[step]
+            table: Any = self.at(tuple(way))
             if spot.is_entry:
-                holder[last] = ""
+                table[last] = ""
             else:
-                holder.pop(last, None)
-        _complete(left, self.root, placeholders=True)
-        return left
+                table.pop(last, None)
+        _complete(self.raw, self.root, placeholders=True)
 
 
 def _complete(raw: dict[str, Any], table: type[Table], *, placeholders: bool) -> None:

@@ -8,6 +8,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic_core import to_jsonable_python
 
 from gateway.config.environment import read_environment
@@ -31,6 +34,14 @@ from tests.config.config_samples import (
 # --- What a variable becomes
 
 
+#: Text, and JSON of any shape.
+TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=20) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+).map(json.dumps)
+
+
 def variables(table: type[Table], above: str = "GATEWAY_") -> Iterator[tuple[str, str]]:
     """Yield the variable of every key, with the default of the key as text, or an empty text."""
     for key in keys_of(table).values():
@@ -52,7 +63,7 @@ def test_every_key_can_come_from_the_environment(variable: str) -> None:
     report = Report()
     path = tuple(variable.removeprefix("GATEWAY_").lower().split("__"))
     environment, names = read_environment({variable: "value"}, report)
-    assert str(Written(Settings, environment).at(path)) == "value"
+    assert Written(Settings, environment).at(path) == "value"
     assert names[path] == variable
     assert report.faults == []
 
@@ -91,7 +102,7 @@ def test_a_variable_becomes_the_type_of_its_key(variable: str, text: str, value:
     found: object = read(ISSUER, {**ENVIRON, variable: text})
     for name in variable.lower().removeprefix("gateway_").split("__"):
         found = getattr(found, name, found)
-    assert (found, type(found)) == (value, type(found))
+    assert found == value
     assert isinstance(value, dict) or type(found) is type(value)
 
 
@@ -199,6 +210,7 @@ def test_a_variable_that_looks_like_a_key_and_is_none_is_a_fault(variable: str, 
         ("GATEWAY_CLIENTS", '{"hunter2": 1}', "must be an array of tables, as JSON"),
         ("GATEWAY_STORE", "redis://me:hunter2@host", "must be a table, as JSON"),
         ("GATEWAY_CLIENTS", "hunter2", "must be an array of tables, as JSON"),
+        ("GATEWAY_SCOPES", '{"\\ud800": "hunter2"}', "must be a table, as JSON"),
         ("GATEWAY_CLIENTS", "[" * 100_000, "must be an array of tables, as JSON"),
         ("GATEWAY_PROVIDER__PKCE", "requird", "must be one of required, optional; did you mean"),
         ("GATEWAY_ISSUER", "gateway.example", "must be an http or https URL"),
@@ -259,6 +271,14 @@ def test_faults_of_both_sources_come_at_once() -> None:
         ),
         "[[clients]] #1 (my-app) redirect_uris: must have one URI or more, for authorization_code",
     ]
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(st.sampled_from([name for name, _ in variables(Settings)]), TEXTS)
+def test_whatever_stands_in_a_variable_each_fault_is_one_line(variable: str, text: str) -> None:
+    for line in faults(ISSUER, {**ENVIRON, variable: text}):
+        assert line.isprintable()
+        assert line.startswith(("GATEWAY_", "["))
 
 
 # --- The secret key
