@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -100,7 +100,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
-    own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
+    own_paths = {path for _, every in paths for path in every}
     decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
 
     limits = settings.limits

@@ -55,7 +55,7 @@ class IdentityHeaders:
     def __init__(
         self, names: Identity, remote_user_header: str, cookie_names: Iterable[str]
     ) -> None:
-        self._names = names
+        self._names = (names.user, names.client, names.scope)
         self._cookie_names = frozenset(cookie_names)
         removed = [names.user, names.client, names.scope, *_ALWAYS_REMOVED]
         if remote_user_header:
@@ -97,12 +97,7 @@ class IdentityHeaders:
 
     def headers(self, token: AccessToken) -> tuple[tuple[str, str], ...]:
         """Return the headers that say who asks, as the bytes-in-latin-1 that WSGI wants."""
-        names = self._names
-        values = (
-            (names.user, token.user),
-            (names.client, token.client_id),
-            (names.scope, token.scope),
-        )
+        values = zip(self._names, (token.user, token.client_id, token.scope), strict=True)
         return tuple((name, _header_value(value)) for name, value in values if value)
 
 

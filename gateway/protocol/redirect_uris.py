@@ -69,9 +69,11 @@ def redirect_uri_fault(uri: str) -> str | None:
     lowered = scheme.lower()
     if lowered in _FORBIDDEN_SCHEMES or lowered.startswith(_FORBIDDEN_BEGINNINGS):
         return f"has the scheme {scheme!r}, which is never sent an authorization code"
-    if lowered == "urn":
+    if lowered in {"http", "https"}:
+        return _web_uri_fault(uri, lowered)
+    if lowered == "urn" or not (rest.strip("/") or "." in scheme):
         return "names no place to come back to"
-    return _web_uri_fault(uri, lowered) if lowered in {"http", "https"} else None
+    return None
 
 
 _LOOKS_LIKE_A_PORT = re.compile(r"[0-9]{1,5}(?:/|$)")
@@ -106,7 +108,7 @@ def is_loopback_host(host: str) -> bool:
         name in {"localhost", "::1"}
         or name.endswith(".localhost")
         or (
-            re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
+            re.fullmatch(r"127(\.[0-9]{1,3}){3}", name) is not None
             and all(int(part) < 256 for part in name.split("."))  # noqa: PLR2004 - an octet
         )
     )

@@ -15,7 +15,6 @@ import socket
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
@@ -206,4 +205,5 @@ def with_listen(settings: Settings, listen: str | None) -> Settings:
     """Return the settings with ``listen`` in place of ``server.listen``, unless it is ``None``."""
     if listen is None:
         return settings
-    return replace(settings, server=replace(settings.server, listen=listen))
+    server = settings.server.model_copy(update={"listen": listen})
+    return settings.model_copy(update={"server": server})

@@ -57,7 +57,13 @@ def kept_in_the_store(node: Server, patient_site: Site) -> Client:
     """A client that is asked of the store every time."""
     link = RedisClient(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
     Clients((), link, "gateway").add(
-        RegisteredClient("kept", "Kept", (_KEPT_URI,), ("project",), pkce="optional")
+        RegisteredClient(
+            client_id="kept",
+            name="Kept",
+            redirect_uris=(_KEPT_URI,),
+            scopes=("project",),
+            pkce="optional",
+        )
     )
     link.close()
     return Client(patient_site.gateway.url, "kept", redirect_uri=_KEPT_URI)

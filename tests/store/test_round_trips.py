@@ -28,7 +28,11 @@ def kept_in_the_store(gateway: RunningGateway) -> Client:
     link = RedisClient(Store(data_dir=gateway.data_dir, timeout=5.0))
     Clients((), link, "gateway").add(
         RegisteredClient(
-            "kept", "Kept", ("https://kept.example/cb",), ("project",), pkce="optional"
+            client_id="kept",
+            name="Kept",
+            redirect_uris=("https://kept.example/cb",),
+            scopes=("project",),
+            pkce="optional",
         )
     )
     link.close()

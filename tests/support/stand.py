@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from redis import Redis
@@ -48,20 +47,16 @@ class Stand:
 
     def gateway(self, *secret_keys: bytes, **changes: Any) -> Core:
         """Build what decides about grants, with these secret keys, newest first."""
-        return core(
-            replace(
-                Settings(
-                    issuer="https://gateway.example",
-                    secret_keys=secret_keys or (b"k" * 32,),
-                    store=Store(data_dir=self.data_dir, timeout=5.0),
-                    tokens=LIFETIMES,
-                    clients=CLIENTS,
-                    scopes=MappingProxyType(dict.fromkeys(SCOPES, "")),
-                    sign_in=SignIn(method="remote_user"),
-                ),
-                **changes,
-            )
+        settings = Settings(
+            issuer="https://gateway.example",
+            secret_keys=secret_keys or (b"k" * 32,),
+            store=Store(data_dir=self.data_dir, timeout=5.0),
+            tokens=LIFETIMES,
+            clients=CLIENTS,
+            scopes=dict.fromkeys(SCOPES, "Words"),
+            sign_in=SignIn(method="remote_user"),
         )
+        return core(settings.model_copy(update=changes))
 
 
 @contextmanager

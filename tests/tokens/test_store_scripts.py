@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gateway.clients.registry import RegisteredClient
 from gateway.grants.grants import TokenResponse
 from gateway.protocol.pkce import s256_challenge
@@ -52,10 +50,11 @@ def test_a_grant_stays_small_however_often_it_is_refreshed(redeemed: Held) -> No
 
 def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -> None:
     """With names of common length; once it was refreshed, with both its access tokens."""
-    client = replace(
-        CLIENTS[0],
-        client_id="project-planner",
-        redirect_uris=("https://planner.example.com/oauth/callback",),
+    client = CLIENTS[0].model_copy(
+        update={
+            "client_id": "project-planner",
+            "redirect_uris": ("https://planner.example.com/oauth/callback",),
+        }
     )
     gateway = stand.gateway(clients=(client,))
     registered = RegisteredClient(client, "file")
