@@ -18,6 +18,7 @@ from gateway.config.grammar import listen_fault
 from gateway.config.settings import GRANT_TYPES, Client, Settings
 from gateway.grants.index_repair import list_live_grants_again
 from gateway.observe.audit import Audit
+from gateway.protocol.reasons import Why
 from gateway.store.diagnostics import store_warnings
 from gateway.store.embedded import EmbeddedStoreError
 from gateway.store.redis_client import StoreUnavailable
@@ -164,7 +165,7 @@ def client_list(path: Path) -> None:
         everyone = list(core.clients.all())
     for each in everyone:
         kind = "public" if each.client.secret_sha256 is None else "confidential"
-        click.echo(f"{each.client.client_id}\t{each.registered}\t{kind}\t{each.client.name}")
+        click.echo(f"{each.client.client_id}\t{each.source}\t{kind}\t{each.client.name}")
 
 
 @client.command("show")
@@ -181,7 +182,7 @@ def client_show(path: Path, client_id: str) -> None:
     for name, value in (
         ("client_id", shown.client_id),
         ("name", shown.name),
-        ("registered in", found.registered),
+        ("registered in", found.source),
         ("kind", kind),
         ("redirect_uris", " ".join(shown.redirect_uris)),
         ("scopes", " ".join(shown.scopes)),
@@ -323,7 +324,7 @@ def _end_grants(
 
 
 def _record(settings: Settings, event: str, **about: str | None) -> None:
-    Audit(settings.audit).record(event, outcome="allowed", why="command_line", **about)
+    Audit(settings.audit).record(event, outcome="allowed", why=Why.COMMAND_LINE, **about)
 
 
 def _forget_consents(core: assembly.Core, user: str | None, client_id: str | None) -> None:

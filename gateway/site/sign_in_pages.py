@@ -10,12 +10,14 @@ from werkzeug.wrappers import Response
 
 from gateway.clients.registry import Clients
 from gateway.config.settings import Settings
-from gateway.grants.authorization import AuthorizationRequest, authorization_request
+from gateway.grants.authorization import AuthorizationRequest
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
+from gateway.grants.live_grants import LiveGrants
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
+from gateway.protocol.reasons import Why
 from gateway.protocol.request_rules import FormKind, Submission, parse
 from gateway.site.browser_session import BrowserSessions
 from gateway.site.endpoint_request import EndpointRequest
@@ -42,7 +44,8 @@ class SignInPages:
         owners: ResourceOwners,
         sessions: SessionStore,
         consents: ConsentStore,
-        grants: Grants,
+        grants: LiveGrants,
+        authorization_server: AuthorizationServer,
         clients: Clients,
         by_name: AttemptLimit,
         by_address: FailureLimit,
@@ -55,6 +58,7 @@ class SignInPages:
         self._sessions = sessions
         self._consents = consents
         self._grants = grants
+        self._authorization_server = authorization_server
         self._clients = clients
         self._by_name = by_name
         self._by_address = by_address
@@ -76,7 +80,7 @@ class SignInPages:
         target = self._safe_target(fields.get("next", ""))
         name = fields.get("username", "")[:_LONGEST_NAME]
         if not self._browsers.is_form_token(request, fields.get("csrf_token"), "sign-in", target):
-            self._record(request, "sign_in", "refused", user=name, why="csrf")
+            self._record(request, "sign_in", "refused", user=name, why=Why.CSRF)
             message = "This page was open for too long, or cookies are off. Please try again."
             return self._form(request, target, username=name, error=message, status=403)
         where = network_of(request.address)
@@ -91,7 +95,7 @@ class SignInPages:
                 # Of many at once, all may have been let in before the first was counted.
                 self._by_address.check(where)
         except TooMany as stop:
-            self._record(request, "sign_in", "refused", user=name, why="too_many_attempts")
+            self._record(request, "sign_in", "refused", user=name, why=Why.TOO_MANY_ATTEMPTS)
             response = self._form(
                 request,
                 target,
@@ -102,7 +106,7 @@ class SignInPages:
             response.headers["Retry-After"] = str(stop.retry_after)
             return response
         if owner is None:
-            self._record(request, "sign_in", "refused", user=name, why="wrong_password")
+            self._record(request, "sign_in", "refused", user=name, why=Why.WRONG_PASSWORD)
             message = "The user name or the password is wrong."
             return self._form(request, target, username=name, error=message, status=401)
         self._by_name.clear(name, where)
@@ -150,7 +154,7 @@ class SignInPages:
         """Return the authorization request that waits behind the sign-in, if it is a good one."""
         try:
             pairs = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
-            return authorization_request(pairs, self._clients, self._settings.provider)
+            return self._authorization_server.authorization_request(pairs)
         except OAuthError:
             return None
 
@@ -181,7 +185,7 @@ class SignInPages:
                 self._sessions.end(self._browsers.session_id(request) or "")
                 self._record(request, "sign_out", "allowed", user=owner.name)
                 return self._signed_out(request, back)
-            self._record(request, "sign_out", "refused", user=owner.name, why="csrf")
+            self._record(request, "sign_out", "refused", user=owner.name, why=Why.CSRF)
         session_id, _ = self._browsers.with_session(request)
         page = self._pages.sign_out_confirm(
             action=request.target,
@@ -218,7 +222,7 @@ class SignInPages:
         if not self._browsers.is_form_token(
             request, fields.get("csrf_token"), "applications", owner.name
         ):
-            self._record(request, "grant.revoke", "refused", user=owner.name, why="csrf")
+            self._record(request, "grant.revoke", "refused", user=owner.name, why=Why.CSRF)
             return self._show_applications(request, owner, status=403)
         own = {grant.grant_id: grant for grant in self._grants.live_grants(user=owner.name)}
         grant = own.get(wanted) if GRANT_ID.fullmatch(wanted) else None

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from gateway.clients.registry import RegisteredClient
 from gateway.config.settings import Client, SignIn, User
-from gateway.grants.grants import TokenResponse
+from gateway.grants.token_response import TokenResponse
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.pkce import s256_challenge
 from gateway.tokens.grant import Grant, Refusal, Refused
@@ -121,7 +121,7 @@ class Gateway(RuleBasedStateMachine):
                 "code_challenge_method": "S256",
             }
         request = asked(self.core, client, **parameters)
-        code, grant = self.core.grants.authorize(request, user)
+        code, grant, _ = self.core.authorization_server.authorize(request, user)
         self.lives[grant.grant_id] = Life(
             client,
             user,
@@ -249,7 +249,7 @@ class Gateway(RuleBasedStateMachine):
     def somebody_revokes(self, token: str, by: str) -> None:
         """A refresh token ends its grant; a code is no token and ends nothing."""
         life = self.lives[grant_id(token)]
-        done = self.core.grants.revoke(token, self._revoker(life, by))
+        done = self.core.authorization_server.revoke(self._revoker(life, by), {"token": token})
         if token == life.code:
             assert done is None
         elif not life.lives(self.now):
@@ -265,13 +265,14 @@ class Gateway(RuleBasedStateMachine):
         """It ends alone, and whatever gives it again gives it dead."""
         life = self.lives[grant_id(token)]
         access = sorted(life.access)[which % len(life.access)]
-        self.core.grants.revoke(access, self._revoker(life, by))
+        self.core.authorization_server.revoke(self._revoker(life, by), {"token": access})
         if by == "owner" and life.is_valid(access, self.now):
             life.access[access] = (0, life.access[access][1])
 
-    def _revoker(self, life: Life, by: str) -> Client | None:
+    def _revoker(self, life: Life, by: str) -> RegisteredClient | None:
         other = CLIENTS[1 - CLIENTS.index(life.client)]
-        return {"owner": life.client, "other": other, "": None}[by]
+        asking = {"owner": life.client, "other": other, "": None}[by]
+        return RegisteredClient(asking, "file") if asking else None
 
     @rule(user=st.sampled_from([*USERS, None]), client=st.sampled_from([*CLIENTS, None]))
     def operator_ends_grants(self, user: str | None, client: Client | None) -> None:
@@ -301,7 +302,7 @@ class Gateway(RuleBasedStateMachine):
     def every_access_token_is_judged_as_the_model_says(self) -> None:
         for life in getattr(self, "lives", {}).values():
             for text, (_, scope) in life.access.items():
-                found = self.core.grants.access_token(text)
+                found = self.core.access.access_token(text)
                 assert (found is not None) == life.is_valid(text, self.now)
                 if found is not None:
                     assert (found.client_id, found.user) == (life.client.client_id, life.user)
@@ -311,7 +312,9 @@ class Gateway(RuleBasedStateMachine):
     def only_the_newest_refresh_token_is_active(self) -> None:
         for life in getattr(self, "lives", {}).values():
             for text in {*life.rotated_at, life.current} - {""}:
-                answer = self.core.grants.introspection(text, life.client).members
+                asking = RegisteredClient(life.client, "file")
+                introspect = self.core.authorization_server.introspect
+                answer = introspect(asking, {"token": text}).members
                 assert answer["active"] == (life.lives(self.now) and text == life.current)
 
     @invariant()
@@ -326,7 +329,8 @@ class Gateway(RuleBasedStateMachine):
 
     def _exchange(self, client: Client, parameters: Mapping[str, str]) -> TokenResponse | str:
         try:
-            return self.core.grants.exchange(RegisteredClient(client, "file"), parameters)
+            registered = RegisteredClient(client, "file")
+            return self.core.authorization_server.exchange(registered, parameters)
         except OAuthError as fault:
             return fault.error
 
@@ -361,7 +365,7 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
     gateway.clients.add(client)
     registered = gateway.clients.find("kept")
     assert registered is not None
-    code, _ = gateway.grants.authorize(asked(gateway, client), "ann")
+    code, *_ = gateway.authorization_server.authorize(asked(gateway, client), "ann")
     parameters = {
         "grant_type": "authorization_code",
         "code": code.text,
@@ -370,14 +374,14 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
     if grant_type == "client_credentials":
         parameters = {"grant_type": grant_type}
     elif grant_type == "refresh_token":
-        given = gateway.grants.exchange(registered, parameters)
+        given = gateway.authorization_server.exchange(registered, parameters)
         assert given.refresh_token is not None
         parameters = {"grant_type": grant_type, "refresh_token": given.refresh_token}
 
     assert gateway.clients.remove("kept")
     assert list(gateway.grants.end_all(client_id="kept"))
     with pytest.raises(OAuthError) as refused:
-        gateway.grants.exchange(registered, parameters)
+        gateway.authorization_server.exchange(registered, parameters)
     assert refused.value.error in {"invalid_client", "invalid_grant"}
     assert list(gateway.grants.end_all(client_id="kept")) == []
     gateway.redis.close()
@@ -390,10 +394,11 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
     with_all = SignIn(users=users)
     gateway = stand.gateway(sign_in=with_all)
     parameters = {"grant_type": "authorization_code", "redirect_uri": "https://one.example/cb"}
-    waiting, _ = gateway.grants.authorize(asked(gateway, CLIENTS[0]), "ann")
-    code, _ = gateway.grants.authorize(asked(gateway, CLIENTS[0]), "ann")
+    authorize = gateway.authorization_server.authorize
+    waiting, *_ = authorize(asked(gateway, CLIENTS[0]), "ann")
+    code, *_ = authorize(asked(gateway, CLIENTS[0]), "ann")
     client = RegisteredClient(CLIENTS[0], "file")
-    given = gateway.grants.exchange(client, parameters | {"code": code.text})
+    given = gateway.authorization_server.exchange(client, parameters | {"code": code.text})
     gateway.redis.close()
 
     if who == "user":
@@ -402,19 +407,20 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
         after = stand.gateway(sign_in=SignIn(users=(replace(users[0], disabled=True), users[1])))
     else:
         after = stand.gateway(sign_in=with_all, clients=CLIENTS[1:])
-    assert after.grants.access_token(given.access_token) is None
+    assert after.access.access_token(given.access_token) is None
     assert given.refresh_token is not None
     for text in (given.access_token, given.refresh_token):
-        asking = replace(CLIENTS[1], introspect_any=True)
-        assert after.grants.introspection(text, asking).members == {"active": False}
+        asking = RegisteredClient(replace(CLIENTS[1], introspect_any=True), "file")
+        told = after.authorization_server.introspect(asking, {"token": text})
+        assert told.members == {"active": False}
     for each in (
         {"grant_type": "refresh_token", "refresh_token": given.refresh_token},
         parameters | {"code": waiting.text},
     ):
         with pytest.raises(OAuthError, match="invalid_grant"):
-            after.grants.exchange(client, each)
+            after.authorization_server.exchange(client, each)
     after.redis.close()
 
     again = stand.gateway(sign_in=with_all)
-    assert again.grants.access_token(given.access_token) is None
+    assert again.access.access_token(given.access_token) is None
     again.redis.close()

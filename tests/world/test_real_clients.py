@@ -20,7 +20,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.flask_client import OAuth
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from flask import Flask
-from oauthlib.oauth2 import (  # type: ignore[import-untyped]  # it publishes no types
+from oauthlib.oauth2 import (
     AccessDeniedError,
     BackendApplicationClient,
     InvalidClientError,
