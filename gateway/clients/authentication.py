@@ -91,7 +91,7 @@ def authenticated_client(
         raise invalid_client(Why.MISSING_CLIENT_ID)
     client_id = presented.client_id
     who = client_id, network_of(address)
-    # A client that sends no secret guesses none.
+    # A client that sends no secret does not guess one.
     count_command = [failures.count_command(*who)] if presented.secrets else []
     registered, counts = clients.find_with(client_id, *count_command)
     why = _fault(registered, presented)

@@ -18,7 +18,7 @@ Source = Literal["file", "store"]
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client, and where it is registered: ``source`` is ``file`` or ``store``."""
+    """A client, and its source: it is registered in the ``file`` or in the ``store``."""
 
     client: Client
     source: Source

@@ -1,6 +1,6 @@
 """The parameters of OAuth requests: their names, and the grammar and length of each.
 
-The grammar is that of RFC 6749, appendix A. It is one of :mod:`gateway.protocol.request_rules`.
+The grammar is that of RFC 6749, appendix A. :mod:`gateway.protocol.request_rules` checks it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Redirection URIs: which may be registered, and which request matches a registered one.
 
-Matching is by simple string comparison (RFC 9700 §2.1, RFC 6749 §3.1.2.3). The one exception
-is the port of a loopback address, which a native application picks when it starts
-(RFC 8252 §7.3). Nothing is normalised first: what would need normalising to match does not.
+Two URIs match if they are equal character by character (RFC 9700 §2.1, RFC 6749 §3.1.2.3). The
+one exception is the port of a loopback address, which a native application picks when it starts
+(RFC 8252 §7.3). Neither URI is normalised first.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 # RFC 3986 §2: the characters of a URI, less '#', which starts the fragment.
 _URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 
-# RFC 8252 §7.1: private-use schemes are a domain in reverse order, so they have a dot;
-# schemes without one that are common on desktops are accepted if nothing below names them.
+# RFC 8252 §7.1: a private-use scheme is a domain in reverse order, so it has a dot. Desktop
+# applications use schemes without a dot too; they are accepted unless forbidden below.
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*")
 
 # Schemes that a browser executes, reads from the disk, or wraps another URL in.
@@ -24,7 +24,7 @@ _FORBIDDEN_SCHEMES = frozenset(
     | {"mailto", "resource", "vbscript", "view-source", "ws", "wss"}
 )
 
-# A name as the DNS and Content-Security-Policy have it, or an IPv6 address, and a port.
+# A host name as DNS and Content-Security-Policy know it, or an IPv6 address; then a port.
 _HOST_AND_PORT = re.compile(
     r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 )

@@ -25,7 +25,7 @@ logger = logging.getLogger("gateway.endpoints")
 
 Handler = Callable[[EndpointRequest], Response]
 
-#: Seconds after which a client should try again when the store did not answer.
+#: If the store did not answer, a client should try again after so many seconds.
 RETRY_AFTER = 1
 
 # Scripts of pages of other origins ask for tokens too (RFC 9700 §2.6 lets them). The endpoints
