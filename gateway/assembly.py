@@ -15,8 +15,12 @@ from gateway.access.routes import Routes
 from gateway.clients.registry import Clients
 from gateway.config.settings import Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
+from gateway.grants.access import AccessTokens
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
+from gateway.grants.entitlements import Entitlements
+from gateway.grants.live_grants import LiveGrants
+from gateway.grants.validator import Parts
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
 from gateway.site.browser_form import BrowserForm
@@ -56,7 +60,9 @@ class Core:
     store: TokenStore
     clients: Clients
     consents: ConsentStore
-    grants: Grants
+    grants: LiveGrants
+    access: AccessTokens
+    authorization_server: AuthorizationServer
     keys: TokenKeys
 
 
@@ -80,7 +86,10 @@ def core(settings: Settings) -> Core:
     keys = TokenKeys(settings.secret_keys)
     store = TokenStore(redis, prefix, settings.tokens)
     consents = ConsentStore(redis, prefix, settings.tokens.grant_seconds)
-    return Core(redis, store, clients, consents, Grants(store, keys, clients, settings), keys)
+    entitlements = Entitlements(settings, clients)
+    access = AccessTokens(store, keys, entitlements)
+    server = AuthorizationServer(Parts(settings, clients, store, keys, entitlements), access)
+    return Core(redis, store, clients, consents, LiveGrants(store), access, server, keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
@@ -101,7 +110,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
     own_paths = {path for _, every in paths for path in every}
-    decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
+    decisions = Decisions(Routes(settings.routes), built.access, own_paths.union(ready, live))
 
     limits = settings.limits
     window = limits.attempt_seconds
@@ -111,12 +120,11 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         browsers=browsers,
         form=BrowserForm("consent", browsers, built.keys),
         consents=consents,
-        grants=grants,
-        clients=clients,
+        authorization_server=built.authorization_server,
         audit=audit,
     )
     client_endpoints = ClientEndpoints(
-        grants,
+        built.authorization_server,
         clients,
         FailureLimit(
             redis,
@@ -135,7 +143,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             browsers=browsers,
             sign_in=sign_in,
             keys=built.keys,
-            clients=clients,
+            authorization_server=built.authorization_server,
             by_name=AttemptLimit(
                 redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
             ),

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.access.routes import Routes
-from gateway.grants.grants import Grants
+from gateway.grants.access import AccessTokens
 from gateway.http.bearer import MalformedBearer, bearer_token, challenge
 from gateway.http.paths import RefusedPath
 from gateway.tokens.grant import AccessToken
@@ -84,7 +84,7 @@ class Decisions:
     many backends think nothing of a slash at the end, and some of upper case.
     """
 
-    def __init__(self, routes: Routes, grants: Grants, own_paths: Collection[str]) -> None:
+    def __init__(self, routes: Routes, grants: AccessTokens, own_paths: Collection[str]) -> None:
         self._routes = routes
         self._grants = grants
         self._own_paths = frozenset(map(_without_variation, own_paths))

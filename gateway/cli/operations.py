@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.failures import words_for_errors
+from gateway.protocol.reasons import Why
 
 if TYPE_CHECKING:
     from gateway.assembly import Core
@@ -46,7 +47,7 @@ def record(settings: Settings, event: str, **about: str | None) -> None:
     """Write a line to the audit log: the command line did this."""
     from gateway.observe.audit import Audit
 
-    Audit(settings.audit).record(event, outcome="allowed", why="command_line", **about)
+    Audit(settings.audit).record(event, outcome="allowed", why=Why.COMMAND_LINE, **about)
 
 
 def end_grants(

@@ -52,7 +52,7 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
     gateway.clients.add(client)
     registered = gateway.clients.find("kept")
     assert registered is not None
-    code, _ = gateway.grants.authorize(asked(gateway, client), "ann")
+    code, *_ = gateway.authorization_server.authorize(asked(gateway, client), "ann")
     parameters = {
         "grant_type": "authorization_code",
         "code": code.text,
@@ -61,14 +61,14 @@ def test_a_client_removed_while_it_asks_gets_nothing(stand: Stand, grant_type: s
     if grant_type == "client_credentials":
         parameters = {"grant_type": grant_type}
     elif grant_type == "refresh_token":
-        given = gateway.grants.exchange(registered, parameters)
+        given = gateway.authorization_server.exchange(registered, parameters)
         assert given.refresh_token is not None
         parameters = {"grant_type": grant_type, "refresh_token": given.refresh_token}
 
     assert gateway.clients.remove("kept")
     assert list(gateway.grants.end_all(client_id="kept"))
     with pytest.raises(OAuthError) as refused:
-        gateway.grants.exchange(registered, parameters)
+        gateway.authorization_server.exchange(registered, parameters)
     assert refused.value.error in {"invalid_client", "invalid_grant"}
     assert list(gateway.grants.end_all(client_id="kept")) == []
     gateway.redis.close()
@@ -82,10 +82,11 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
     with_all = SignIn(users=users)
     gateway = stand.gateway(sign_in=with_all)
     parameters = {"grant_type": "authorization_code", "redirect_uri": "https://one.example/cb"}
-    waiting, _ = gateway.grants.authorize(asked(gateway, CLIENTS[0]), "ann")
-    code, _ = gateway.grants.authorize(asked(gateway, CLIENTS[0]), "ann")
+    authorize = gateway.authorization_server.authorize
+    waiting, *_ = authorize(asked(gateway, CLIENTS[0]), "ann")
+    code, *_ = authorize(asked(gateway, CLIENTS[0]), "ann")
     client = RegisteredClient(CLIENTS[0], "file")
-    given = gateway.grants.exchange(client, parameters | {"code": code.text})
+    given = gateway.authorization_server.exchange(client, parameters | {"code": code.text})
     gateway.redis.close()
 
     if who == "user":
@@ -95,19 +96,20 @@ def test_who_is_taken_out_of_the_file_loses_the_grant(stand: Stand, who: str) ->
         after = stand.gateway(sign_in=SignIn(users=(disabled, users[1])))
     else:
         after = stand.gateway(sign_in=with_all, clients=CLIENTS[1:])
-    assert after.grants.access_token(given.access_token) is None
+    assert after.access.access_token(given.access_token) is None
     assert given.refresh_token is not None
     for text in (given.access_token, given.refresh_token):
-        asking = CLIENTS[1].model_copy(update={"introspect_any": True})
-        assert after.grants.introspection(text, asking).members == {"active": False}
+        asking = RegisteredClient(CLIENTS[1].model_copy(update={"introspect_any": True}), "file")
+        told = after.authorization_server.introspect(asking, {"token": text})
+        assert told.members == {"active": False}
     for each in (
         {"grant_type": "refresh_token", "refresh_token": given.refresh_token},
         parameters | {"code": waiting.text},
     ):
         with pytest.raises(OAuthError, match="invalid_grant"):
-            after.grants.exchange(client, each)
+            after.authorization_server.exchange(client, each)
     after.redis.close()
 
     again = stand.gateway(sign_in=with_all)
-    assert again.grants.access_token(given.access_token) is None
+    assert again.access.access_token(given.access_token) is None
     again.redis.close()

@@ -20,7 +20,6 @@ from gateway.protocol.redirect_uris import is_loopback_host, matches_registered,
         "com.example.app:/",
         "myapp://cb",
         "vscode://publisher.extension/cb",
-        "HTTPS://app.example/cb",
     ],
 )
 def test_what_applications_come_back_to_may_be_registered(uri: str) -> None:
@@ -52,6 +51,7 @@ def test_a_scheme_that_does_something_with_a_code_is_refused(scheme: str) -> Non
         ("urn:ietf:wg:oauth:2.0:oob:auto", "loopback"),
         ("urn:example:x", "no place"),
         ("myapp://", "no place"),
+        ("HTTPS://app.example/cb", "write https"),
         ("app.example/cb", "is not an absolute URI"),
         ("http://app.example/cb", "use https"),
         ("https://", "no host"),

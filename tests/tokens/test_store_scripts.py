@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.clients.registry import RegisteredClient
-from gateway.grants.grants import TokenResponse
+from gateway.grants.token_response import TokenResponse
 from gateway.protocol.pkce import s256_challenge
 from gateway.tokens.grant import Grant, Issued, Refusal
 from gateway.tokens.token import Kind, TokenKeys, new_grant_id
@@ -63,7 +63,8 @@ def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -
         "code_challenge_method": "S256",
         "scope": "project profile",
     }
-    code, _ = gateway.grants.authorize(asked(gateway, client, **challenge), "demo@example.com")
+    request = asked(gateway, client, **challenge)
+    code, *_ = gateway.authorization_server.authorize(request, "demo@example.com")
     key = grant_key(code.grant_id)
 
     def kept() -> tuple[int, list[int]]:
@@ -74,12 +75,13 @@ def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -
         return len(str(stand.redis.get(key)).encode()), memory
 
     form = {"code": code.text, "redirect_uri": client.redirect_uris[0], "code_verifier": "v" * 43}
-    given = gateway.grants.exchange(registered, {"grant_type": "authorization_code", **form})
+    exchange = gateway.authorization_server.exchange
+    given = exchange(registered, {"grant_type": "authorization_code", **form})
     assert given.refresh_token is not None
     length, _ = kept()
     assert length <= 480
     form = {"grant_type": "refresh_token", "refresh_token": given.refresh_token}
-    gateway.grants.exchange(registered, form)
+    exchange(registered, form)
     gateway.redis.close()
     length, memory = kept()
     assert length <= 560
@@ -115,7 +117,8 @@ def test_no_representation_shows_a_secret(held: Held) -> None:
     """What ends up in an exception or a debugger's log."""
     gateway_keys = TokenKeys((b"k" * 32,))
     response = TokenResponse(
-        held.access.text, 1, "", held.refresh.text, Grant(held.code.grant_id, "", "", "", "file")
+        {"access_token": held.access.text, "refresh_token": held.refresh.text},
+        Grant(held.code.grant_id, "", "", "", "file"),
     )
     for each in (held.code, held.access, held.refresh, response, gateway_keys, held.key):
         for secret in (held.code.text, held.access.text, held.refresh.text, "k" * 32):
