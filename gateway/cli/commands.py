@@ -20,6 +20,7 @@ from gateway.grants.index_repair import list_live_grants_again
 from gateway.observe.audit import Audit
 from gateway.store.diagnostics import store_warnings
 from gateway.store.embedded import EmbeddedStoreError
+from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.grant import Grant
 from gateway.tokens.token import new_secret
@@ -247,9 +248,8 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
 @_CONFIG
 def grant_repair(path: Path) -> None:
     """List every live grant again, so that list and revoke find it; after a failover."""
-    with _core(path) as (core, settings):
-        longest = settings.tokens.code_seconds + settings.tokens.grant_seconds
-        count = list_live_grants_again(core.redis, core.store, longest)
+    with _core(path) as (core, _):
+        count = list_live_grants_again(core.redis, core.store)
     click.echo(f"listed {_count(count, 'live grant')}")
 
 
@@ -289,6 +289,7 @@ def _core(path: Path) -> Iterator[tuple[assembly.Core, Settings]]:
         core = assembly.core(settings)
         core.redis.open()
         try:
+            claim_format(core.redis, settings.store.key_prefix)
             yield core, settings
         finally:
             core.redis.close()
@@ -299,6 +300,8 @@ def _words_for_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
+        raise _Failure(str(error)) from None
+    except UnreadableStoreError as error:
         raise _Failure(str(error)) from None
     except EmbeddedStoreError as error:
         raise _Failure(f"the embedded store does not run: {error}") from None
