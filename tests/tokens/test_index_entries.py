@@ -70,7 +70,7 @@ def rotated(store: TokenStore, refresh: Token) -> Issued | Refused:
 def entries(redis: Redis, kind: str) -> dict[str, list[str]]:
     """Return the indexes of a kind, ``grants`` or ``codes``, with the ids in each."""
     keys = redis.scan_iter(match=f"gateway:{kind}-of-*", count=1000)
-    return {str(key): list(redis.zrange(key, 0, -1)) for key in keys}
+    return {str(key): [str(each) for each in redis.zrange(key, 0, -1)] for key in keys}
 
 
 def listed(redis: Redis, kind: str) -> set[str]:
