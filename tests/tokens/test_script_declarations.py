@@ -6,6 +6,7 @@ last one. Without that line it is begun, and may be broken off in the middle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -96,13 +97,21 @@ def test_every_script_declares_itself_in_its_first_line() -> None:
     assert SCRIPTS
 
 
-def test_a_script_has_its_name_its_format_and_its_packages_prelude_behind_that_line() -> None:
+def test_a_script_has_its_name_and_its_format_behind_that_line() -> None:
     for name, each in SCRIPTS.items():
         assert each.text.splitlines()[1:3] == [f"-- {name}", f"local FORMAT = {FORMAT}"]
-    shares = {name for name, each in SCRIPTS.items() if "local function read_grant" in each.text}
-    assert shares == {
-        each.name.removesuffix(".lua") for each in files("gateway.tokens").joinpath("lua").iterdir()
-    } - {"prelude"}
+
+
+def test_a_script_has_of_the_prelude_what_it_uses_and_no_more() -> None:
+    functions = {
+        name: re.findall(r"^local function (\w+)", each.text, re.MULTILINE)
+        for name, each in SCRIPTS.items()
+    }
+    assert functions["drop_from_index"] == ["now_ms", "tidy_index"]
+    assert functions["scan_index"] == functions["count_attempt"] == []
+    for name, defined in functions.items():
+        for each in defined:
+            assert len(re.findall(rf"\b{each}\(", SCRIPTS[name].text)) > 1
 
 
 @pytest.mark.parametrize("name", [each for each in SCRIPTS if each not in FLAGS])
