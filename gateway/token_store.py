@@ -190,10 +190,10 @@ class TokenStore:
         self._outbox.send(Message(NOTE_DELIVERY, key, arguments, _DELIVERY_PATIENCE))
 
     def _refused(self, presented: Token, reply: Exchanged) -> Refused:
-        why = Refusal(reply.status)
-        if why in {Refusal.REPLAYED, Refusal.REUSED}:
+        refusal = Refusal(reply.status)
+        if refusal in {Refusal.REPLAYED, Refusal.REUSED}:
             self._index.remove(parse_grant(presented.grant_id, reply.stored))
-        return _refused(why, presented, reply.stored)
+        return _refused(refusal, presented, reply.stored)
 
     def issue_access(self, grant: Grant, access: Token) -> Issued:
         """Keep a client's own grant and its one access token (RFC 6749 §4.4)."""
@@ -300,9 +300,9 @@ def _issued(presented: Token, reply: Exchanged) -> Issued:
     return Issued(grant, _seconds(reply.access_ms), reply.scope, reply.candidate - 1)
 
 
-def _refused(why: Refusal, token: Token, stored: str) -> Refused:
+def _refused(refusal: Refusal, token: Token, stored: str) -> Refused:
     user = parse_grant(token.grant_id, stored).user if stored else None
-    return Refused(why, token.grant_id, user)
+    return Refused(refusal, token.grant_id, user)
 
 
 def _seconds(milliseconds: int) -> int:
