@@ -21,6 +21,7 @@ from gateway.http.peers import client_address, is_trusted
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.site.dispatcher import RETRY_AFTER
 from gateway.site.responses import denied_response, error_response
+from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.grant import AccessToken
 
@@ -37,7 +38,8 @@ class OAuthGateway:
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path; that one is then judged. Raises EmbeddedStoreError if an
-    embedded store is configured and cannot run here.
+    embedded store is configured and cannot run here, and UnreadableStoreError if a gateway that
+    is too new for this one has written to the store.
     """
 
     def __init__(
@@ -56,6 +58,11 @@ class OAuthGateway:
             for name, value in ({} if raw_target else settings.upstream.headers).items()
         }
         self._parts.redis.open()
+        try:
+            claim_format(self._parts.redis, settings.store.key_prefix)
+        except UnreadableStoreError:
+            self.close()
+            raise
         # Logs them. A store that does not answer yet is asked again by the health probe.
         self._parts.store_check.warnings()
 

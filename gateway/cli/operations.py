@@ -32,12 +32,14 @@ def open_core(path: Path) -> Iterator[tuple[Core, Settings]]:
     """Give what decides about grants, connected to its store, and the settings of the file."""
     from gateway import assembly
     from gateway.config.file import load_config
+    from gateway.store.format_check import claim_format
 
     with words_for_errors():
         settings = load_config(path)
         core = assembly.core(settings)
         core.redis.open()
         try:
+            claim_format(core.redis, settings.store.key_prefix)
             yield core, settings
         finally:
             core.redis.close()

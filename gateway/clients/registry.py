@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from gateway.config.settings import Client, Provider
 from gateway.store.deadline_connection import Command
+from gateway.store.format import FORMAT
 from gateway.store.redis_client import RedisClient
 
 Source = Literal["file", "store"]
@@ -68,6 +69,7 @@ class Clients:
     def add(self, client: Client) -> None:
         """Keep ``client`` in the store, in place of a client with the same id."""
         members = {name: value for name, value in client if value is not None}
+        members["format"] = FORMAT
         self._redis.command("SADD", self._index(), client.client_id)
         self._redis.command(
             "SET", self.key(client.client_id), json.dumps(members, ensure_ascii=False)

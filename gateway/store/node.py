@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.circuit import Circuit
 from gateway.store.deadline_connection import Command, Told, connection_maker
+from gateway.store.server_clock import ServerClock
 
 _ASKING: Command = ("ASKING",)
 
@@ -45,6 +46,7 @@ class RedisNode:
         self.host: str = address.get("host", "")
         self.name = str(address.get("path", "")) or f"{self.host}:{address.get('port')}"
         self.circuit = Circuit(timeout)
+        self.clock = ServerClock()
         self._make = connection_maker(address, options)
         self._timeout = timeout
         self._closed = False

@@ -83,6 +83,13 @@ class Errand:
         self._silent: set[RedisNode] = set()
 
     @property
+    def node(self) -> RedisNode:
+        """The server that gave the answers."""
+        if self._admitted is None:
+            raise RuntimeError("nothing was asked yet")
+        return self._admitted
+
+    @property
     def is_aside(self) -> bool:
         """Whether the answers are of the node to which a slot is just being moved (ASK)."""
         return self._asking

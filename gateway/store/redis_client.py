@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from gateway.config.settings import Store
 from gateway.store.circuit import CircuitOpen
 from gateway.store.deadline_connection import Command
 from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
+from gateway.store.format import FORMAT
 from gateway.store.node import RedisNode
 from gateway.store.redis_call import Errand, is_silence, must_move
 from gateway.store.topology import Topology, connect
@@ -53,8 +55,11 @@ class BeingMoved(StoreUnavailable):
     """The keys of a command are on two nodes at the moment, or a new one would be."""
 
 
+_DEFINED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+
+
 class Script(NamedTuple):
-    """A Lua script of the package: one change of the store, all of it or nothing."""
+    """A Lua script of a package: one change of the store, all of it or nothing."""
 
     name: str
     text: str
@@ -62,11 +67,30 @@ class Script(NamedTuple):
 
 
 @cache
-def script(name: str) -> Script:
-    """Return the script ``lua/<name>.lua``."""
-    text = files("gateway.tokens").joinpath("lua", f"{name}.lua").read_text("utf-8")
+def script(package: str, name: str) -> Script:
+    """Return the script ``lua/<name>.lua`` of a package.
+
+    Its first line, ``#!lua``, stays the first. Behind it come the script's name, the number of
+    the format that this version writes, and what it uses of ``lua/prelude.lua``, which the
+    scripts of a package share. Comments go: some scripts are sent in full every time.
+    """
+    folder = files(package).joinpath("lua")
+    first, _, steps = folder.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
+    prelude = folder.joinpath("prelude.lua")
+    # A block of the prelude defines one name, and uses those of the blocks before it.
+    for block in reversed(prelude.read_text("utf-8").split("\n\n") if prelude.is_file() else []):
+        defined = _DEFINED.search(block)
+        if defined and re.search(rf"\b{defined[1]}\b", steps):
+            steps = f"{block}\n{steps}"
+    lines = [each for each in steps.splitlines() if each.lstrip()[:2] not in {"", "--"}]
+    text = "\n".join([first, f"-- {name}", f"local FORMAT = {FORMAT}", *lines])
     # The name by which EVALSHA asks for a script (not a use of SHA-1 for security).
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+_ASK_CLOCK: Sequence[Command] = (("TIME",),)
+
+_MARK_CHANGE = script("gateway.store", "mark_change")
 
 
 class RedisClient:
@@ -159,20 +183,39 @@ class RedisClient:
             both, key = (words, note), str(words[1])
             return _good(self._sent(topology, both, ends, key=key, decisive=1, apart=True)[0])
 
+    def read_with_clock(self, key: str, note: Command | None = None) -> tuple[str | None, int]:
+        """Return the value of ``key`` and the clock of its server (ms), in one round trip.
+
+        ``note`` is sent along; its loss does no harm. Raises StoreUnavailable.
+        """
+        with self._bounded() as (topology, ends):
+            asks_clock = not topology.node_of(key, ends).clock.is_known()
+            commands = [("GET", key), *_ASK_CLOCK[:asks_clock], *([note] if note else [])]
+            errand = Errand(topology, commands, ends, self._settings.timeout, key=key, decisive=1)
+            asked_at = monotonic()
+            value, *more = errand.answers()
+            clock = errand.node.clock
+            if not asks_clock and not clock.is_known():
+                # Another server answered than the one that was asked first.
+                asked_at = monotonic()
+                asks_clock, more = True, errand.node.send(_ASK_CLOCK, ends)
+            if asks_clock:
+                clock.take(_good(more[0]), asked_at)
+            return _good(value), clock.now_ms()
+
     def run(
         self,
-        name: str,
+        lua: Script,
         keys: Sequence[str],
         arguments: Sequence[str | int],
         *,
         replicated: bool = False,
         apart: bool = False,
     ) -> Any:
-        """Run the script ``name`` and return its answer. Raises StoreUnavailable.
+        """Run a script and return its answer. Raises StoreUnavailable.
 
         ``replicated`` and ``apart`` are those of :meth:`command`.
         """
-        lua = script(name)
         tail = (len(keys), *keys, *arguments)
         return self._one(
             ("EVALSHA", lua.sha1, *tail),
@@ -184,12 +227,12 @@ class RedisClient:
 
     def post(
         self,
-        name: str,
+        lua: Script,
         keys: Sequence[str],
         arguments: Sequence[str | int],
         lost: Callable[[], None],
     ) -> None:
-        """Send the script ``name`` once, and wait for nothing. Raises StoreUnavailable.
+        """Send a script once, and wait for nothing. Raises StoreUnavailable.
 
         ``lost`` is called, by any thread, if it turns out later that there was no good answer;
         unless this was closed before.
@@ -201,7 +244,7 @@ class RedisClient:
                 lost()
 
         # In full: nobody waits who could send the text if the server does not know the name.
-        command = ("EVAL", script(name).text, len(keys), *keys, *arguments)
+        command = ("EVAL", lua.text, len(keys), *keys, *arguments)
         with self._bounded() as (topology, ends):
             node = topology.node_of(keys[0], ends)
             if node.circuit.is_open:
@@ -258,7 +301,7 @@ class RedisClient:
             return []
         # WAIT is about the last change that its connection made. Who repeats a revocation makes
         # none, and would be told that all is well: hence a change in any case.
-        change = ("EVAL", script("mark_change").text, 1, f"{key}:wait")
+        change = ("EVAL", _MARK_CHANGE.text, 1, f"{key}:wait")
         return [change, ("WAIT", wanted, int(self._settings.timeout * 800))]
 
     def _judge_replicated(self, change: Any, reached: Any, *, wanted: int) -> None:

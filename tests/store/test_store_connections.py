@@ -20,6 +20,7 @@ from redis.exceptions import MaxConnectionsError, ResponseError
 from gateway.config.settings import Store
 from gateway.store.node import RedisNode
 from gateway.store.redis_client import RedisClient
+from tests.faults.calls import named
 from tests.support.serving import until
 from tests.support.store import embedded
 
@@ -243,8 +244,8 @@ def test_a_posted_script_that_was_answered_with_an_error_is_lost(
     """Whatever the error: that it is on its way to another node, or that nothing is written."""
     redis.rpush("a-list", "x")
     lost: SimpleQueue[bool] = SimpleQueue()
-    link.post("note_delivery", ["no-grant"], ["x", 1], lost=partial(lost.put, False))
-    link.post("note_delivery", ["a-list"], ["x", 1], lost=partial(lost.put, True))
+    link.post(named("note_delivery"), ["no-grant"], ["x", 1], lost=partial(lost.put, False))
+    link.post(named("note_delivery"), ["a-list"], ["x", 1], lost=partial(lost.put, True))
     assert lost.get(timeout=5)
     assert lost.empty()
 
@@ -254,9 +255,9 @@ def test_a_link_that_was_closed_and_is_used_again_hears_of_what_is_lost(
 ) -> None:
     redis.rpush("another-list", "x")
     lost: SimpleQueue[str] = SimpleQueue()
-    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "before"))
+    link.post(named("note_delivery"), ["another-list"], ["x", 1], lost=partial(lost.put, "before"))
     link.close()
-    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "after"))
+    link.post(named("note_delivery"), ["another-list"], ["x", 1], lost=partial(lost.put, "after"))
     assert lost.get(timeout=5) == "after"
     assert lost.empty()
 
