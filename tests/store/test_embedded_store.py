@@ -103,7 +103,7 @@ def try_to_lock(lock: IO[str]) -> bool:
 
 
 def keeper_of(data_dir: Path) -> int:
-    return int((data_dir / store_keeper.KEEPER_LOCK).read_text())
+    return int((data_dir / store_keeper.SUPERVISOR_LOCK).read_text())
 
 
 def client_of(path: Path) -> redis.Redis:
@@ -129,12 +129,13 @@ def keys(path: Path) -> set[str]:
 
 def has_ended(data_dir: Path) -> bool:
     return not any(
-        is_locked(data_dir / lock) for lock in (store_keeper.KEEPER_LOCK, store_keeper.SERVER_LOCK)
+        is_locked(data_dir / lock)
+        for lock in (store_keeper.SUPERVISOR_LOCK, store_keeper.SERVER_LOCK)
     )
 
 
 def kill_keeper(data_dir: Path) -> None:
-    lock = data_dir / store_keeper.KEEPER_LOCK
+    lock = data_dir / store_keeper.SUPERVISOR_LOCK
     os.kill(keeper_of(data_dir), signal.SIGKILL)
     until(lambda: not is_locked(lock))
 
@@ -163,7 +164,7 @@ def end_without_lingering(store: EmbeddedStore) -> None:
 def kill_what_is_left(data_dir: Path) -> None:
     """Kill keeper and server: a lock that is held names a living process, not a stranger."""
     deadline = time.monotonic() + 5
-    for lock in (data_dir / store_keeper.KEEPER_LOCK, data_dir / store_keeper.SERVER_LOCK):
+    for lock in (data_dir / store_keeper.SUPERVISOR_LOCK, data_dir / store_keeper.SERVER_LOCK):
         while lock.exists() and is_locked(lock) and time.monotonic() < deadline:
             # Not yet written, or already gone: the next look tells.
             with contextlib.suppress(ValueError, ProcessLookupError):
@@ -196,7 +197,7 @@ def start_gateway(data_dir: Path) -> Iterator[Gateway]:
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[str]:
-        package = str(Path(embedded_store.__file__).parent)
+        package = str(Path(embedded_store.__file__).parents[1])
         process = subprocess.Popen(
             [sys.executable, "-c", program, str(data_dir), *arguments],
             stdin=subprocess.DEVNULL,
@@ -446,7 +447,7 @@ def test_a_server_that_lost_its_keeper_is_ended_before_another_one_writes(
         path = data_dir / store_keeper.SOCKET
         until(lambda: store_keeper.ping(str(path)) == "PONG")
         write(path, "a")
-        with (data_dir / store_keeper.KEEPER_LOCK).open("w") as starting:
+        with (data_dir / store_keeper.SUPERVISOR_LOCK).open("w") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             with pytest.raises(EmbeddedStoreError, match="not yet that of the present keeper"):
                 store.ensure_running(timeout=0.1)
