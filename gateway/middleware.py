@@ -65,7 +65,7 @@ class OAuthGateway:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
-        self._parts.redis.begin_request()
+        self._parts.redis.start_request_budget()
         try:
             path = self._judged_path(environ)
             if path in self._parts.endpoints:

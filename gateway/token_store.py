@@ -60,7 +60,7 @@ class TokenStore:
         self._grace_ms = lifetimes.refresh_grace_seconds * 1000
         self._absolute_ms = lifetimes.grant_seconds * 1000
         # Longer than a request waits for a silent store, and then for the circuit.
-        self._settling_ms = int(1500 * redis.patience)
+        self._settling_ms = int(1500 * redis.request_timeout)
         self._touched: dict[str, float] = {}
 
     def open_grant(self, grant: Grant, code: Token, binding: CodeBinding) -> None:
@@ -168,7 +168,7 @@ class TokenStore:
 
     def _settled(self, name: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """Run a script until it can tell whether an earlier answer has arrived."""
-        ends = monotonic() + self._redis.patience
+        ends = monotonic() + self._redis.request_timeout
         while (answer := self._changed(name, keys, arguments))[0] == "pending":
             if monotonic() > ends:
                 raise StoreUnavailable("pending")
@@ -221,7 +221,7 @@ class TokenStore:
         keys = self.grant_key(access.grant_id), self._access_key(access)
         try:
             stored, remaining = (
-                self._redis.command_and_note(("MGET", *keys), self._touch(access))
+                self._redis.command_with_best_effort(("MGET", *keys), self._touch(access))
                 if self._touch_is_due(access.grant_id)
                 else self._redis.command("MGET", *keys, apart=True)
             )

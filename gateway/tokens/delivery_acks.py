@@ -43,7 +43,7 @@ class DeliveryAcks:
         arguments: list[str | int] = [what, made_at]
         insist = partial(self._start_insisting, keys, arguments)
         try:
-            self._redis.post("note_delivery", keys, arguments, lost=insist)
+            self._redis.post("note_delivery", keys, arguments, on_lost=insist)
         except StoreUnavailable:
             insist()
 
@@ -56,11 +56,11 @@ class DeliveryAcks:
             logger.error("no thread for a note of delivery that got lost")  # noqa: TRY400
 
     def _insist(self, keys: list[str], arguments: list[str | int]) -> None:
-        until = monotonic() + _PATIENCE
-        is_closed = self._redis.closed_since()
-        while monotonic() < until and not is_closed():
+        deadline = monotonic() + _PATIENCE
+        generation = self._redis.generation
+        while monotonic() < deadline and self._redis.generation == generation:
             # Each attempt is a request of its own, wherever the context came from.
-            self._redis.begin_request()
+            self._redis.start_request_budget()
             try:
                 self._redis.run("note_delivery", keys, arguments)
             except StoreUnavailable:
