@@ -57,7 +57,7 @@ class OAuthGateway:
         }
         self._parts.redis.open()
         # Logs them. A store that does not answer yet is asked again by the health probe.
-        self._parts.store_check.warnings()
+        self._parts.store_diagnostics.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.settings import Store
-from gateway.store import diagnostics as store_check
+from gateway.store import diagnostics
 from gateway.store.diagnostics import store_warnings
 from gateway.store.redis_client import RedisClient
 from tests.faults.topologies import Server, one_node, wait_until
@@ -98,7 +98,7 @@ def test_a_version_that_is_too_old_is_told_which_one_is_needed(
     """No server of the tests is that old: the gateway wants one that is yet to come."""
     info = node.redis.info("server")
     name = str(info.get("server_name", "redis"))
-    monkeypatch.setitem(store_check._OLDEST, name, (1000, 1))
+    monkeypatch.setitem(diagnostics._OLDEST, name, (1000, 1))
     (text,) = said_of(node)
     assert text.startswith(f"{name} {info[f'{name}_version']} is too old")
     assert "1000.1 or later" in text
@@ -122,7 +122,7 @@ def test_a_version_that_is_too_old_is_told_which_one_is_needed(
 )
 def test_which_versions_are_too_old(info: Mapping[str, str], needed: str | None) -> None:
     """Judged by itself, since nobody runs all of these servers."""
-    said = list(store_check._version(info))
+    said = list(diagnostics._version(info))
     assert len(said) == (needed is not None)
     assert all(f"need {needed} or later" in each for each in said)
 
