@@ -101,7 +101,7 @@ class Cluster:
                 return
 
     def _addresses_to_ask(self) -> Iterator[Address]:
-        """Yield the known nodes in random order, those that reply first; then the seeds."""
+        """Yield the known nodes in random order, the replying ones first; then the seeds."""
         known = list(self._nodes)
         random.shuffle(known)
         known.sort(key=lambda address: self._nodes[address].circuit.is_open)

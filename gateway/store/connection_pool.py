@@ -28,8 +28,7 @@ class ConnectionPool:
 
         Raises redis-py's MaxConnectionsError if the wait takes longer than ``seconds``.
         """
-        # A thread that skips the queue would delay those in it, again and again, until their time
-        # is over.
+        # If threads skipped the queue, a waiting thread could come too late again and again.
         if not self._waiters:
             with suppress(IndexError):
                 return self._free.pop()
@@ -73,7 +72,7 @@ class ConnectionPool:
         try:
             is_served = waiter.served.wait(seconds)
         except BaseException:
-            # The thread is being ended here (gevent). Its connection must not be lost.
+            # The thread ends here (gevent kills a greenlet so). Its connection must not be lost.
             if not self._leave(waiter):
                 self.release(waiter.connection)
             raise

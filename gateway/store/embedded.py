@@ -2,8 +2,8 @@
 
 All gateway processes of one machine that name the same ``store.data_dir`` share one server. It
 listens on a unix socket that only their user can open, and on no TCP port. It ends with the last
-of these processes, however that process ends: each process holds a file lock, which the
-kernel releases, and :mod:`gateway.store.supervisor`, the server's parent, watches the lock.
+of these processes, however that process ends: each of them holds a file lock, which the kernel
+releases, and :mod:`gateway.store.supervisor`, the server's parent, watches this lock.
 
 Which changes survive (``appendfsync everysec``): the server writes every change to the append-only
 file before it replies, and fsyncs the file in the background once a second. Only while an
@@ -178,7 +178,7 @@ class EmbeddedStore:
             self._close_stale_share(process, path)
             if process not in self._shares and not self._open_share(process, path):
                 return False
-        # A fork copied the parent's shares. They have held the store for this process until here.
+        # A fork copied the parent's shares. They kept the store for this process until now.
         for parent in [other for other in self._shares if other != process]:
             inherited = self._shares.pop(parent, None)
             if inherited is not None:

@@ -79,9 +79,9 @@ Step = Done | Retry | Follow | EvalInFull | Pause
 
 @dataclass(slots=True)
 class Budget:
-    """What one call may still spend. ``seconds`` remained until its deadline at the last reply.
+    """What one call may still spend. ``seconds``: the time to its deadline, at the last reply.
 
-    ``apart``: do not wait for keys that lie on two nodes; the caller asks for each separately.
+    ``apart``: do not pause for keys that lie on two nodes; the caller asks for each separately.
     """
 
     seconds: float = 0.0
@@ -117,7 +117,7 @@ def _eval_in_full(reply: Any, budget: Budget) -> Step:
 
 
 def _reconnect(reply: Any, budget: Budget) -> Step:
-    """CLUSTERDOWN and READONLY: the cluster elects a primary, or the node is none any more."""
+    """CLUSTERDOWN, READONLY: the cluster is electing a primary; the node is no primary any more."""
     return Retry(reconnect=True) if _has_retry(budget) else _DONE
 
 
@@ -132,8 +132,8 @@ def _has_retry(budget: Budget) -> bool:
 
 Rule = Callable[[Any, Budget], Step]
 
-#: By the class of an error; of several rows the one of the nearest class counts. redis-py makes
-#: MOVED a kind of ASK, and the last three kinds of a connection's error.
+#: An error has the rule of its nearest class. In redis-py MOVED is a subclass of ASK, and the last
+#: three rows are subclasses of ConnectionError.
 RULES: Mapping[type, Rule] = {
     RedisError: _done,
     AskError: _follow,
@@ -143,8 +143,8 @@ RULES: Mapping[type, Rule] = {
     ReadOnlyError: _reconnect,
     RedisConnectionError: _retry,
     RedisTimeoutError: _retry,
-    # The server loads its data, all connections are in use, or the password is wrong: the same
-    # commands would only meet the same again.
+    # The server is loading its data, all connections are in use, or the password is wrong: the same
+    # commands would get the same error again.
     BusyLoadingError: _done,
     MaxConnectionsError: _done,
     AuthenticationError: _done,

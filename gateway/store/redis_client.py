@@ -45,7 +45,7 @@ _NOTHING_FOUND = (0, ["unknown", ""])
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
-    """The store did not reply, or refused for a reason of its own. The outcome is unknown."""
+    """The store did not reply, or refused for a reason of its own. Nothing is known."""
 
 
 class BeingMoved(StoreUnavailable):
@@ -97,7 +97,7 @@ class RedisClient:
 
     @property
     def generation(self) -> int:
-        """A number that grows with each :meth:`close`. Work in the background ends when it does."""
+        """A number that grows with each :meth:`close`, so that work in the background can end."""
         return self._topology.generation
 
     def start_request_budget(self) -> None:
@@ -188,7 +188,8 @@ class RedisClient:
             if isinstance(reply, Exception) and self.generation == generation:
                 on_lost()
 
-        # In full: nobody waits who could send the text if the server does not know the digest.
+        # In full: a server that does not know the digest refuses it, and no thread waits to send
+        # the text then.
         command = ("EVAL", script(name).text, len(keys), *keys, *arguments)
         with self._within_budget() as (topology, deadline):
             node = topology.node_of(keys[0], deadline)
@@ -306,7 +307,7 @@ def _require_known_node(call: RedisCall, reply: Any) -> None:
     """Raise StoreUnavailable if nobody can tell which node made the change.
 
     While a slot is being moved, its old node may have made an earlier revocation that the new node
-    does not know. Nobody can ask the old node whether its replicas have it, until the slot has
+    does not know. The old node cannot be asked whether its replicas have it until the slot has
     moved.
     """
     if call.is_asking and reply in _NOTHING_FOUND:
