@@ -79,16 +79,12 @@ Step = Done | Retry | Follow | EvalInFull | Pause
 
 @dataclass(slots=True)
 class Budget:
-    """What one call may still spend. ``seconds``: the time to its deadline, at the last reply.
-
-    ``apart``: do not pause for keys that lie on two nodes; the caller asks for each separately.
-    """
+    """What one call may still spend. ``seconds``: the time to its deadline, at the last reply."""
 
     seconds: float = 0.0
     retries: int = 1
     redirections: int = 5
     eval_fallbacks: int = 0
-    apart: bool = False
 
 
 _DONE = Done()
@@ -106,9 +102,7 @@ def _follow(reply: Any, budget: Budget) -> Step:
 
 def _pause(reply: Any, budget: Budget) -> Step:
     """TRYAGAIN: the keys of one command lie on two nodes until their slot has moved."""
-    if budget.apart or budget.seconds <= PAUSE_SECONDS:
-        return _DONE
-    return Pause(PAUSE_SECONDS)
+    return Pause(PAUSE_SECONDS) if budget.seconds > PAUSE_SECONDS else _DONE
 
 
 def _eval_in_full(reply: Any, budget: Budget) -> Step:

@@ -37,8 +37,7 @@ class RedisCall:
     ``deadline`` (monotonic) ends the call, ``timeout`` (s) bounds one attempt.
     ``redirect_on_first``: an error about the node in the first reply moves all commands to another
     node; without it, the caller deals with such errors. ``eval_fallback`` replaces the first
-    command at a node that does not know its script. ``apart``: return TRYAGAIN at once; the caller
-    asks for each key separately.
+    command at a node that does not know its script.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class RedisCall:
         node: RedisNode | None = None,
         redirect_on_first: bool = True,
         eval_fallback: Command | None = None,
-        apart: bool = False,
     ) -> None:
         self._topology = topology
         self._commands = commands
@@ -62,7 +60,7 @@ class RedisCall:
         self._fixed_node = self._node = node
         self._redirect_on_first = redirect_on_first
         self._eval_fallback = eval_fallback
-        self._budget = Budget(eval_fallbacks=eval_fallback is not None, apart=apart)
+        self._budget = Budget(eval_fallbacks=eval_fallback is not None)
         self._asking = False
         self._admitted: RedisNode | None = None
         self._silent: set[RedisNode] = set()

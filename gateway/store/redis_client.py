@@ -22,7 +22,7 @@ from importlib.resources import files
 from time import monotonic
 from typing import Any, NamedTuple
 
-from redis.exceptions import AskError, RedisError, TryAgainError
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.config.settings import Store
@@ -46,10 +46,6 @@ _NOTHING_FOUND = (0, ["unknown", ""])
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
     """The store did not reply, or refused for a reason of its own. Nothing is known."""
-
-
-class BeingMoved(StoreUnavailable):
-    """The keys of one command lie on two nodes at the moment, or a new key would."""
 
 
 class Script(NamedTuple):
@@ -109,14 +105,13 @@ class RedisClient:
         with self._within_budget():
             time.sleep(seconds)
 
-    def command(self, *words: str | int, replicated: bool = False, apart: bool = False) -> Any:
+    def command(self, *words: str | int, replicated: bool = False) -> Any:
         """Send one command, whose first argument is its key; return its reply.
 
         ``replicated``: wait until ``store.wait_replicas`` replicas have the change. Raises
-        StoreUnavailable. ``apart``: raise BeingMoved at once; the caller asks for each key
-        separately.
+        StoreUnavailable.
         """
-        return self._execute(words, replicated=replicated, apart=apart)
+        return self._execute(words, replicated=replicated)
 
     def commands(self, *commands: Command) -> list[Any]:
         """Send several commands, in one round trip for each node; return their replies.
@@ -141,10 +136,10 @@ class RedisClient:
     def command_with_best_effort(self, command: Command, best_effort: Command) -> Any:
         """Send a command, and in the same round trip another one, whose loss does no harm.
 
-        Returns the reply to ``command``. Raises StoreUnavailable, and BeingMoved.
+        Returns the reply to ``command``. Raises StoreUnavailable.
         """
         with self._within_budget() as (topology, deadline):
-            call = self._call(topology, (command, best_effort), deadline, apart=True)
+            call = self._call(topology, (command, best_effort), deadline)
             return _raise_if_error(call.execute()[0])
 
     def run(
@@ -154,11 +149,10 @@ class RedisClient:
         arguments: Sequence[str | int],
         *,
         replicated: bool = False,
-        apart: bool = False,
     ) -> Any:
         """Run the script ``name`` and return its reply. Raises StoreUnavailable.
 
-        ``replicated`` and ``apart`` are those of :meth:`command`.
+        ``replicated`` is that of :meth:`command`.
         """
         lua = script(name)
         tail = (len(keys), *keys, *arguments)
@@ -167,7 +161,6 @@ class RedisClient:
             key=keys[0],
             replicated=replicated,
             eval_fallback=("EVAL", lua.text, *tail),
-            apart=apart,
         )
 
     def post(
@@ -216,7 +209,6 @@ class RedisClient:
         key: str | None = None,
         replicated: bool,
         eval_fallback: Command | None = None,
-        apart: bool = False,
     ) -> Any:
         if key is None and len(words) > 1:
             key = str(words[1])
@@ -230,7 +222,6 @@ class RedisClient:
                 self._settings.timeout,
                 key=key,
                 eval_fallback=eval_fallback,
-                apart=apart,
             )
             replies = call.execute()
             reply = _raise_if_error(replies[0])
@@ -246,7 +237,6 @@ class RedisClient:
         deadline: float,
         *,
         redirect_on_first: bool = True,
-        apart: bool = False,
     ) -> RedisCall:
         """Return the call for commands whose first argument is a key of the same node."""
         return RedisCall(
@@ -256,7 +246,6 @@ class RedisClient:
             self._settings.timeout,
             key=str(commands[0][1]),
             redirect_on_first=redirect_on_first,
-            apart=apart,
         )
 
     def _wait_for_replicas(self, key: str, wanted: int) -> list[Command]:
@@ -280,8 +269,6 @@ class RedisClient:
             yield self._topology.get(), started + remaining
         except CircuitOpen:
             raise StoreUnavailable("CircuitOpen") from None
-        except TryAgainError:
-            raise BeingMoved("TryAgainError") from None
         except (RedisError, EmbeddedStoreError) as error:
             logger.warning("the store gave no answer: %s", type(error).__name__)
             if isinstance(error, EmbeddedStoreError) or is_no_reply(error):

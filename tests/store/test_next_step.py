@@ -99,7 +99,6 @@ def test_an_error_that_would_come_again_ends_the_call(reply: RedisError) -> None
         (MOVED, {"redirections": 0}),
         (TryAgainError(), {"seconds": PAUSE_SECONDS}),
         (TryAgainError(), {"seconds": -1.0}),
-        (TryAgainError(), {"apart": True}),
         (NoScriptError(), {"eval_fallbacks": 0}),
         *[
             (error, spent)

@@ -89,12 +89,6 @@ def test_keys_that_never_come_together_are_waited_for_until_the_deadline(
     assert int(redis.get("count") or 0) > 1
 
 
-def test_a_caller_that_asks_for_each_key_does_not_wait(call: Call, redis: Redis) -> None:
-    (reply,) = call(error("TRYAGAIN moving"), apart=True).execute()
-    assert isinstance(reply, ResponseError)
-    assert redis.get("count") == "1"
-
-
 def test_a_script_that_is_not_known_is_sent_in_full_once(call: Call, redis: Redis) -> None:
     again = error("NOSCRIPT flushed")
     unknown = call(("EVALSHA", "0" * 40, 0), ("ECHO", "x"), eval_fallback=again)
