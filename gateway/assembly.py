@@ -33,7 +33,7 @@ from gateway.site.pages import Pages
 from gateway.site.responses import json_response
 from gateway.site.sign_in_pages import SignInElsewhere, SignInPages
 from gateway.site.verify import VerifyEndpoint
-from gateway.store.diagnostics import StoreCheck
+from gateway.store.diagnostics import StoreDiagnostics
 from gateway.store.rate_limits import AttemptLimit, FailureLimit
 from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
@@ -71,7 +71,7 @@ class GatewayParts:
     """All that the middleware needs to answer or forward a request."""
 
     redis: RedisClient
-    store_check: StoreCheck
+    store_diagnostics: StoreDiagnostics
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
@@ -169,8 +169,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         clients=clients,
         audit=audit,
     )
-    store_check = StoreCheck(redis)
-    health = Health(redis, store_check)
+    store_diagnostics = StoreDiagnostics(redis)
+    health = Health(redis, store_diagnostics)
     document = metadata(settings)
 
     def show_metadata(request: EndpointRequest) -> Response:
@@ -196,7 +196,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return GatewayParts(redis, store_check, audit, decisions, identity, own)
+    return GatewayParts(redis, store_diagnostics, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

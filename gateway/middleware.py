@@ -64,7 +64,7 @@ class OAuthGateway:
             self.close()
             raise
         # Logs them. A store that does not answer yet is asked again by the health probe.
-        self._parts.store_check.warnings()
+        self._parts.store_diagnostics.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""
@@ -72,7 +72,7 @@ class OAuthGateway:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
-        self._parts.redis.begin_request()
+        self._parts.redis.start_request_budget()
         try:
             path = self._judged_path(environ)
             if path in self._parts.endpoints:

@@ -72,7 +72,7 @@ class TokenStore:
         self._grace_ms = lifetimes.refresh_grace_seconds * 1000
         self._absolute_ms = lifetimes.grant_seconds * 1000
         # Longer than a request waits for a silent store, and then for the circuit.
-        self._settling_ms = int(1500 * redis.patience)
+        self._settling_ms = int(1500 * redis.request_timeout)
         self._touched: dict[str, float] = {}
 
     def open_grant(self, grant: Grant, code: Token, binding: CodeBinding) -> None:
@@ -173,7 +173,7 @@ class TokenStore:
         self, script: Script, presented: Token, arguments: Sequence[str | int]
     ) -> Exchanged:
         """Run a script until it is certain whether an earlier answer has arrived."""
-        deadline = monotonic() + self._redis.patience
+        deadline = monotonic() + self._redis.request_timeout
         keys = [self.grant_key(presented.grant_id)]
         while (reply := Exchanged(*self._redis.run(script, keys, arguments))).status == "pending":
             if monotonic() > deadline:

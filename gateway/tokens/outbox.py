@@ -45,7 +45,7 @@ class Outbox:
     def post(self, message: Message) -> None:
         """Send a message and wait for no reply. Raises StoreUnavailable if it cannot be sent."""
         repeat = partial(self._start_repeating, message)
-        self._redis.post(message.script, [message.key], message.arguments, lost=repeat)
+        self._redis.post(message.script, [message.key], message.arguments, on_lost=repeat)
 
     def send(self, message: Message) -> None:
         """Send a message and wait for no reply; a store that cannot be reached gets it later."""
@@ -64,10 +64,10 @@ class Outbox:
 
     def _repeat(self, message: Message) -> None:
         deadline = monotonic() + message.patience
-        is_closed = self._redis.closed_since()
-        while monotonic() < deadline and not is_closed():
+        generation = self._redis.generation
+        while monotonic() < deadline and self._redis.generation == generation:
             # Each attempt has the time of one request, wherever the context came from.
-            self._redis.begin_request()
+            self._redis.start_request_budget()
             try:
                 self._redis.run(message.script, [message.key], message.arguments)
             except StoreUnavailable:

@@ -129,7 +129,7 @@ def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
     grant = Grant(new_grant_id(), "service", None, "project", "file")
     access = TokenKeys((b"k" * 32,)).newest.random(Kind.ACCESS, grant.grant_id)
     with half_moved(nodes, grant.grant_id, moved=False):
-        link.begin_request()
+        link.start_request_budget()
         assert isinstance(store.issue_access(grant, access), Issued)
         found = store.access_token(access)
         assert found is not None
