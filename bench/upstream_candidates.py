@@ -120,7 +120,7 @@ def candidates(port: int, path: str) -> dict[str, Callable[[], int]]:
         count = 0
         while data := exchange.read_body():
             count += len(data)
-        exchange.answer.discard()
+        exchange.response.discard()
         pool.release(connection, reusable=exchange.reusable)
         return count
 

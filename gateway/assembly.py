@@ -17,6 +17,7 @@ from gateway.config.settings import Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
 from gateway.grants.consent_store import ConsentStore
 from gateway.grants.grants import Grants
+from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.browser_session import BrowserSessions, session_cookie_name
 from gateway.site.dispatcher import Dispatcher, Endpoint
@@ -62,6 +63,7 @@ class GatewayParts:
 
     redis: RedisClient
     store_check: StoreCheck
+    proxies: TrustedProxies
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
@@ -174,7 +176,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return GatewayParts(redis, store_check, audit, decisions, identity, own)
+    proxies = TrustedProxies(settings.server.trusted_proxies)
+    return GatewayParts(redis, store_check, proxies, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

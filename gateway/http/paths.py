@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
+from gateway.http.path_reasons import PathReason
+
 # Nothing in such a path can be read in two ways.
 _PLAIN = re.compile(r"(?:/(?:[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)?)+")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -32,11 +34,14 @@ _MOST_READINGS = 16
 
 
 class RefusedPath(Exception):  # noqa: N818 - says what became of it
-    """The path is not one that an honest client sends; ``why`` is for the audit log."""
+    """The path is not one that an honest client sends.
+
+    ``why`` is a PathReason without its prefix; the attribute is the whole of it.
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
-        self.why = why
+        self.why = PathReason(f"path_{why}")
 
 
 def readings(path: str, *, escaped: bool) -> tuple[str, ...]:

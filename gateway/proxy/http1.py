@@ -1,11 +1,11 @@
-"""One request and its answer over one connection: HTTP/1.1 from the client's side (RFC 9112).
+"""One request and its response over one connection: HTTP/1.1 from the client's side (RFC 9112).
 
 The life of an exchange:
 
     send(head + first of the body) → finish_sending(rest) → read_head() → read_body() … b""
 
-An answer may come before the request is out. One that does not want the rest (300 and above)
-ends the sending; otherwise sending goes on while the answer is handed out. A connection may
+A response may come before the request is out. One that does not want the rest (300 and above)
+ends the sending; otherwise sending goes on while the response is handed out. A connection may
 serve another request only if both messages ended where they should (``reusable``).
 
 Reading waits a short while on the backend alone, which is the cheap way, and then on the
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from gateway.http.client_socket import has_left
-from gateway.proxy.upstream_response import Answer, BadAnswerError
+from gateway.proxy.upstream_response import BadResponseError, UpstreamResponse
 
 #: At most so much is taken from the backend's socket at once, and held for one request.
 RECEIVE_BYTES = 65_536
@@ -35,7 +35,7 @@ _SHORTEST_SLEEP = 1e-6
 PATIENCE = 0.5
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-#: RFC 9110 §15: from 3xx on, an answer that comes early does not want the rest of the body.
+#: RFC 9110 §15: from 3xx on, a response that comes early does not want the rest of the body.
 _FIRST_UNWILLING = 300
 
 
@@ -47,12 +47,12 @@ class UpstreamTimeoutError(UpstreamError):
     """The backend took longer than it may."""
 
 
-class BrokenAnswerError(UpstreamError):
-    """The answer ended too early or is not HTTP."""
+class BrokenResponseError(UpstreamError):
+    """The response ended too early or is not HTTP."""
 
 
-class StaleConnectionError(BrokenAnswerError):
-    """A kept-alive connection ended before the first byte of an answer.
+class StaleConnectionError(BrokenResponseError):
+    """A kept-alive connection ended before the first byte of a response.
 
     The backend may have closed it while it was idle. ``unsent`` tells that no byte of the
     request was taken, so that even an unsafe request can go out on another connection.
@@ -71,7 +71,7 @@ class ClientLeftError(ConnectionResetError):
 
 
 class Exchange:
-    """One request and its answer on a connected socket, whose timeout is at most PATIENCE.
+    """One request and its response on a connected socket, whose timeout is at most PATIENCE.
 
     ``head_only`` for a HEAD request. ``kept_alive`` for a connection that served before.
     ``read_timeout`` seconds may pass between two bytes in either direction, and nothing may
@@ -90,7 +90,7 @@ class Exchange:
         "_source",
         "_turn_ends",
         "_unsent",
-        "answer",
+        "response",
     )
 
     def __init__(
@@ -103,7 +103,7 @@ class Exchange:
         deadline: float | None = None,
         client: socket.socket | None = None,
     ) -> None:
-        self.answer = Answer(head_only=head_only)
+        self.response = UpstreamResponse(head_only=head_only)
         self._sock = sock
         self._kept_alive = kept_alive
         self._read_timeout = read_timeout
@@ -130,7 +130,7 @@ class Exchange:
             self._unsent = memoryview(data)[count:]
 
     def finish_sending(self, source: Callable[[], bytes] | None) -> None:
-        """Send what is left and all that ``source`` gives until b"", or until an answer.
+        """Send what is left and all that ``source`` gives until b"", or until a response.
 
         ``source`` gives bytes framed for the wire; its errors pass through.
         """
@@ -140,19 +140,19 @@ class Exchange:
         if not self._sending:
             return
         self._sock.settimeout(0)
-        while self._sending and not self.answer.head_complete:
+        while self._sending and not self.response.head_complete:
             self._step()
         self._sock.settimeout(self._patience)
-        if self.answer.status >= _FIRST_UNWILLING:
+        if self.response.status >= _FIRST_UNWILLING:
             self._stop_sending()
 
     def read_head(self) -> None:
-        """Read to the end of the answer's head.
+        """Read to the end of the response's head.
 
-        Raises :class:`UpstreamTimeoutError`, :class:`BrokenAnswerError`,
+        Raises :class:`UpstreamTimeoutError`, :class:`BrokenResponseError`,
         :class:`StaleConnectionError` or :class:`ClientLeftError`.
         """
-        while not self.answer.head_complete:
+        while not self.response.head_complete:
             self._take(self._receive(RECEIVE_BYTES))
 
     def read_body(self) -> bytes:
@@ -161,26 +161,28 @@ class Exchange:
         Raises as :meth:`read_head` does when the body breaks off, and what the source of a
         request's body raises that is still being sent.
         """
-        answer = self.answer
+        response = self.response
         self._give_way()
-        data = answer.take_body()
-        while not data and not answer.complete:
+        data = response.take_body()
+        while not data and not response.complete:
             if self._sending:
                 self._sock.settimeout(0)
                 self._step()
                 self._sock.settimeout(self._patience)
-            elif answer.chunked:
+            elif response.chunked:
                 self._take(self._receive(RECEIVE_BYTES))
             else:
-                return self._receive_identity(answer)
-            data = answer.take_body()
+                return self._receive_identity(response)
+            data = response.take_body()
         return data
 
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request (RFC 9112 §9.3)."""
-        answer = self.answer
-        return answer.complete and answer.persistent and not (self._sending or self._send_failed)
+        response = self.response
+        return (
+            response.complete and response.persistent and not (self._sending or self._send_failed)
+        )
 
     @property
     def _sending(self) -> bool:
@@ -206,7 +208,7 @@ class Exchange:
         except _WOULD_BLOCK:
             count = 0
         except OSError:
-            # Why it takes no more may be written in the answer.
+            # Why it takes no more may be written in the response.
             self._stop_sending()
             return
         if count:
@@ -233,32 +235,32 @@ class Exchange:
             self._turn_ends = now + TURN
 
     def _take(self, data: bytes) -> None:
-        """Feed the answer with what came, b"" for the end of the connection."""
-        answer = self.answer
+        """Feed the response with what came, b"" for the end of the connection."""
+        response = self.response
         if data:
             try:
-                answer.feed(data)
-            except BadAnswerError as error:
-                raise BrokenAnswerError(str(error)) from None
-        elif answer.head_complete and not answer.chunked and answer.remaining is None:
-            answer.complete = True
+                response.feed(data)
+            except BadResponseError as error:
+                raise BrokenResponseError(str(error)) from None
+        elif response.head_complete and not response.chunked and response.remaining is None:
+            response.complete = True
         else:
             raise self._broken("closed")
 
-    def _receive_identity(self, answer: Answer) -> bytes:
+    def _receive_identity(self, response: UpstreamResponse) -> bytes:
         """Read a body that is delimited by its length, or by the end of the connection.
 
         There is nothing to parse in it, so it goes past the parser.
         """
-        if answer.remaining is None:
+        if response.remaining is None:
             data = self._receive(RECEIVE_BYTES)
-            answer.complete = not data
+            response.complete = not data
             return data
-        data = self._receive(min(RECEIVE_BYTES, answer.remaining))
+        data = self._receive(min(RECEIVE_BYTES, response.remaining))
         if not data:
             raise self._broken("closed")
-        answer.remaining -= len(data)
-        answer.complete = answer.remaining == 0
+        response.remaining -= len(data)
+        response.complete = response.remaining == 0
         return data
 
     def _receive(self, size: int) -> bytes:
@@ -304,8 +306,8 @@ class Exchange:
                     watching = False
         raise UpstreamTimeoutError("it took too long")
 
-    def _broken(self, ending: str) -> BrokenAnswerError:
-        if self.answer.fed == 0 and self._kept_alive:
+    def _broken(self, ending: str) -> BrokenResponseError:
+        if self.response.fed == 0 and self._kept_alive:
             return StaleConnectionError(f"it {ending} an idle connection", unsent=not self._sent)
-        where = "in the middle of" if self.answer.fed else "before"
-        return BrokenAnswerError(f"it {ending} the connection {where} an answer")
+        where = "in the middle of" if self.response.fed else "before"
+        return BrokenResponseError(f"it {ending} the connection {where} a response")

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
-from gateway.access.identity import IdentityHeaders, environ_key
+from gateway.access.identity import IdentityHeaders
 from gateway.config.settings import Settings
+from gateway.http.header_policy import environ_key
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.tokens.token import TokenKeys, new_secret
 from gateway.users.sign_in import Credentials, ResourceOwner, ResourceOwners

@@ -9,7 +9,9 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from gateway.access.decisions import UNAVAILABLE
 from gateway.config.settings import Settings
+from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.request_rules import TooLarge
@@ -23,9 +25,6 @@ from gateway.users.sign_in import BackendUnreachable
 logger = logging.getLogger("gateway.endpoints")
 
 Handler = Callable[[EndpointRequest], Response]
-
-#: Seconds after which a client should try again when the store did not answer.
-RETRY_AFTER = 1
 
 # Tokens are asked for by pages of other origins too (RFC 9700 §2.6 lets them). Nothing here
 # goes by cookies, so there is nothing that another origin could borrow.
@@ -60,6 +59,7 @@ class Dispatcher:
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
         self._settings = settings
+        self._proxies = TrustedProxies(settings.server.trusted_proxies)
         self._pages = pages
         self._audit = audit
         self._endpoints: dict[str, Endpoint] = {}
@@ -83,7 +83,7 @@ class Dispatcher:
         request = EndpointRequest(
             environ,
             path,
-            self._settings.server.trusted_proxies,
+            self._proxies,
             self._settings.limits.form_bytes,
         )
         response = self._answer(endpoint, request)
@@ -144,10 +144,10 @@ class Dispatcher:
         return self._error(
             endpoint,
             request,
-            503,
-            "temporarily_unavailable",
-            "The service cannot answer at the moment. Please try again.",
-            headers={"Retry-After": str(RETRY_AFTER)},
+            UNAVAILABLE.status,
+            UNAVAILABLE.error,
+            UNAVAILABLE.description,
+            headers={"Retry-After": str(UNAVAILABLE.retry_after)},
         )
 
     def _error(

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.file import ConfigError, settings_from_toml
 from gateway.config.grammar import upstream_header_fault
-from gateway.http.forwarding import HOP_BY_HOP
+from gateway.http.header_policy import HOP_BY_HOP
 from tests.config.config_samples import (
     ENVIRON,
     ISSUER,

@@ -20,7 +20,7 @@ from gateway.config.settings import Identity, Route
 from gateway.grants.authorization import Destination, authorization_response
 from gateway.http.bearer import MalformedBearer, bearer_token
 from gateway.http.paths import RefusedPath, readings
-from gateway.http.peers import client_address
+from gateway.http.peers import TrustedProxies
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.parameters import AUTHORIZE
 from gateway.protocol.redirect_uris import matches_registered, redirect_uri_fault
@@ -525,10 +525,11 @@ def test_what_a_client_writes_does_not_change_its_address(
     written: str, client: object, proxy: object
 ) -> None:
     trusted = [ip_network("10.0.0.0/8")]
+    proxies = TrustedProxies(trusted)
     chain = f"{written}, {client}"
     assume(client not in trusted[0])
-    assert client_address(str(proxy), chain, trusted) == str(client)
-    assert client_address("192.0.2.1", chain, trusted) == "192.0.2.1"
+    assert proxies.client_address(str(proxy), chain) == str(client)
+    assert proxies.client_address("192.0.2.1", chain) == "192.0.2.1"
 
 
 def test_the_routes_of_the_properties_differ() -> None:

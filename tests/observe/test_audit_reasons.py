@@ -6,6 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 
+from gateway.access.decisions import RequestReason
+from gateway.http.path_reasons import PathReason
+from gateway.site.verify import VerifyReason
 from gateway.tokens.grant import Refusal
 from tests.support.processes import ROOT
 
@@ -67,7 +70,7 @@ def _written() -> set[str]:
         and isinstance(node.value, ast.Call)
         and any(isinstance(each, ast.Name) and each.id == "why" for each in node.targets)
     }
-    found = {each.value for each in Refusal}
+    found = {each.value for each in (*Refusal, *PathReason, *RequestReason, *VerifyReason)}
     for node in _NODES:
         if isinstance(node, ast.Call):
             name = _name(node)
