@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from time import monotonic
 
-from gateway.http.client_socket import has_left
+from gateway.http.client_socket import probe_end
 from gateway.proxy.upstream_response import BadResponseError, UpstreamResponse
 
 #: At most so much is taken from the backend's socket at once, and held for one request.
@@ -298,7 +298,7 @@ class Exchange:
             if self._sock.fileno() in ready:
                 return
             if client is not None and (ready or not watching):
-                if has_left(client):
+                if probe_end(client):
                     raise ClientLeftError
                 if watching:
                     # It sent more than this request: always readable, so look now and then.

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.http.client_socket import client_socket, silence_bounded, time_to_send
+from gateway.http.client_socket import client_socket, limit_silence, time_to_send
 from gateway.http.proxy_errors import ProxyError, bad_request
 
 #: A body up to this size is read before a connection to the backend is taken, and goes out
@@ -115,7 +115,7 @@ class RequestBody:
     def _bounded_read(self, size: int) -> bytes:
         if self._client is None:
             return self._guarded_read(size)
-        with silence_bounded(self._client, self._longest_silence()):
+        with limit_silence(self._client, self._longest_silence()):
             return self._guarded_read(size)
 
     def _longest_silence(self) -> float:
