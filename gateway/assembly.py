@@ -19,6 +19,8 @@ from gateway.grants.consent_store import ConsentStore
 from gateway.grants.grants import Grants
 from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
+from gateway.site.applications_page import ApplicationsPage
+from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions, session_cookie_name
 from gateway.site.dispatcher import Dispatcher, Endpoint
 from gateway.site.endpoint_request import EndpointRequest
@@ -26,15 +28,17 @@ from gateway.site.health import Health
 from gateway.site.metadata import metadata
 from gateway.site.pages import Pages
 from gateway.site.responses import json_response
-from gateway.site.sign_in_pages import SignInPages
+from gateway.site.sign_in_pages import SignInElsewhere, SignInPages
 from gateway.site.verify import VerifyEndpoint
 from gateway.store.diagnostics import StoreCheck
 from gateway.store.rate_limits import AttemptLimit, FailureLimit
 from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.token import TokenKeys
+from gateway.users.choose_sign_in import choose_sign_in
+from gateway.users.password_sign_in import PasswordSignIn
 from gateway.users.session_store import SessionStore
-from gateway.users.sign_in import AskBackend, ResourceOwners
+from gateway.users.upstream_session import AskBackend
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -94,8 +98,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         [session_cookie_name(settings.issuer)],
     )
     sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
-    owners = ResourceOwners(settings.sign_in, sessions, _backend_client(backend, settings.issuer))
-    browsers = BrowserSessions(settings, built.keys, owners, identity)
+    sign_in = choose_sign_in(settings, sessions, _backend_client(backend, settings.issuer))
+    browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
     own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
@@ -107,6 +111,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         settings,
         pages=pages,
         browsers=browsers,
+        form=BrowserForm("consent", browsers, built.keys),
         consents=consents,
         grants=grants,
         clients=clients,
@@ -125,25 +130,37 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         ),
         audit,
     )
-    people_pages = SignInPages(
-        settings,
+    sign_in_pages = (
+        SignInPages(
+            settings,
+            pages=pages,
+            browsers=browsers,
+            sign_in=sign_in,
+            keys=built.keys,
+            clients=clients,
+            by_name=AttemptLimit(
+                redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
+            ),
+            by_address=FailureLimit(
+                redis,
+                prefix,
+                "network",
+                limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
+                window_seconds=window,
+            ),
+            audit=audit,
+        )
+        if isinstance(sign_in, PasswordSignIn)
+        else SignInElsewhere(pages)
+    )
+    applications = ApplicationsPage(
+        settings.scopes,
         pages=pages,
         browsers=browsers,
-        owners=owners,
-        sessions=sessions,
+        keys=built.keys,
         consents=consents,
         grants=grants,
         clients=clients,
-        by_name=AttemptLimit(
-            redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
-        ),
-        by_address=FailureLimit(
-            redis,
-            prefix,
-            "network",
-            limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
-            window_seconds=window,
-        ),
         audit=audit,
     )
     store_check = StoreCheck(redis)
@@ -164,12 +181,9 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             paths.verify,
             Endpoint("verify", VerifyEndpoint(decisions, identity, settings, audit), None),
         ),
-        (paths.sign_in, Endpoint("sign_in", people_pages.sign_in, both, for_people=True)),
-        (paths.sign_out, Endpoint("sign_out", people_pages.sign_out, both, for_people=True)),
-        (
-            paths.applications,
-            Endpoint("applications", people_pages.applications, both, for_people=True),
-        ),
+        (paths.sign_in, Endpoint("sign_in", sign_in_pages.sign_in, both, for_people=True)),
+        (paths.sign_out, Endpoint("sign_out", sign_in_pages.sign_out, both, for_people=True)),
+        (paths.applications, Endpoint("applications", applications, both, for_people=True)),
         (paths.health, Endpoint("health", health.ready, get)),
         (ready, Endpoint("health", health.ready, get)),
         (live, Endpoint("health", health.live, get)),

@@ -32,13 +32,14 @@ from gateway.protocol.request_rules import (
     validate_pairs,
     validate_submission,
 )
+from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
 from gateway.site.endpoint_request import EndpointRequest
-from gateway.site.pages import Pages
+from gateway.site.pages import Page, Pages
 from gateway.site.responses import frappe_response, json_response, page_response, redirect_response
 from gateway.store.rate_limits import FailureLimit
 from gateway.tokens.grant import Grant, Refused
-from gateway.users.sign_in import ResourceOwner
+from gateway.users.sign_in_method import ResourceOwner
 
 
 class AuthorizationEndpoint:
@@ -50,6 +51,7 @@ class AuthorizationEndpoint:
         *,
         pages: Pages,
         browsers: BrowserSessions,
+        form: BrowserForm,
         consents: ConsentStore,
         grants: Grants,
         clients: Clients,
@@ -58,6 +60,7 @@ class AuthorizationEndpoint:
         self._settings = settings
         self._pages = pages
         self._browsers = browsers
+        self._form = form
         self._consents = consents
         self._grants = grants
         self._clients = clients
@@ -115,32 +118,24 @@ class AuthorizationEndpoint:
     def _confirmation(
         self, request: EndpointRequest, asked: AuthorizationRequest, owner: ResourceOwner
     ) -> Response:
-        session_id, is_new = self._browsers.with_session(request)
         uri = urlsplit(asked.destination.redirect_uri)
         target = f"{request.path}?{urlencode(asked.parameters)}"
-        page = self._pages.consent(
-            action=request.path,
-            csrf_token=self._browsers.form_token(
-                session_id, "consent", *_consent_context(asked, owner)
-            ),
-            parameters=tuple(asked.parameters.items()),
-            client_name=asked.client.name,
-            client_id=asked.client.client_id,
-            user_name=owner.full_name or owner.name,
-            user_detail=owner.email or (owner.name if owner.full_name else ""),
-            scopes=[(name, self._settings.scopes.get(name, "")) for name in asked.scopes],
-            redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
-            sign_out_url=self._sign_out_url(target),
-        )
-        response = page_response(page)
-        if is_new:
-            self._browsers.set_cookie(response, session_id)
-        return response
 
-    def _sign_out_url(self, target: str) -> str:
-        if self._settings.sign_in.method != "password":
-            return ""
-        return f"{self._settings.endpoints.sign_out[0]}?{urlencode({'next': target})}"
+        def render(csrf_token: str) -> Page:
+            return self._pages.consent(
+                action=request.path,
+                csrf_token=csrf_token,
+                parameters=tuple(asked.parameters.items()),
+                client_name=asked.client.name,
+                client_id=asked.client.client_id,
+                user_name=owner.display_name,
+                user_detail=owner.display_detail,
+                scopes=[(name, self._settings.scopes.get(name, "")) for name in asked.scopes],
+                redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
+                sign_out_url=self._browsers.sign_out_url(target),
+            )
+
+        return self._form.show(request, _consent_context(asked, owner), render)
 
     def _answered(
         self,
@@ -155,9 +150,8 @@ class AuthorizationEndpoint:
         except OAuthError as fault:
             about = fault.about(client_id=asked.client.client_id, user=owner.name)
             return self._error_page(request, about)
-        if not self._browsers.is_form_token(
-            request, answer.get("csrf_token"), "consent", *_consent_context(asked, owner)
-        ):
+        context = _consent_context(asked, owner)
+        if not self._form.is_genuine(request, answer.get("csrf_token"), context):
             self._record(request, asked, "refused", user=owner.name, why="csrf")
             page = self._pages.error(
                 title="Please start again",

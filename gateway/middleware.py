@@ -21,6 +21,7 @@ from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
 from gateway.http.header_policy import environ_key
 from gateway.http.judged_request import judged_request
+from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
@@ -95,7 +96,7 @@ class OAuthGateway:
             return target.partition("?")[0]
         if "HTTP_SCRIPT_NAME" in environ or "HTTP_PATH_INFO" in environ:
             # gunicorn takes these headers for WSGI's own variables, from a loopback peer.
-            raise RefusedPath("divided_by_client")
+            raise RefusedPath(PathReason.DIVIDED_BY_CLIENT)
         return str(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
 
     def _decide(self, environ: Environ, path: str) -> Allowed | Denied | Unavailable:

@@ -179,7 +179,7 @@ class Decisions:
     def _requirement(self, method: str, paths: Sequence[str]) -> Requirement:
         """Return what the route needs. Raises RefusedPath."""
         if not self._own_paths.isdisjoint(map(_without_variation, paths)):
-            raise RefusedPath("own")
+            raise RefusedPath(PathReason.OWN)
         return self._routes.requirement(method, paths)
 
     def _judge_bearer(self, needed: Requirement, authorization: str | None) -> Allowed | Denied:

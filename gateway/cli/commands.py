@@ -65,7 +65,7 @@ def serve(path: Path, listen: str | None) -> None:
         if listen is not None and listen_fault(listen):
             raise _Failure(f"--listen {listen}: {listen_fault(listen)}")
         try:
-            standalone.serve(lambda: standalone.overridden(load_config(path), listen))
+            standalone.serve(lambda: standalone.with_listen(load_config(path), listen))
         except standalone.CannotListen as error:
             raise _Failure(str(error)) from None
 

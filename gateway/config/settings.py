@@ -203,6 +203,7 @@ class Route:
     methods: tuple[str, ...] | None = None
     scopes: tuple[str, ...] = ()
     public: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from enum import StrEnum
 class PathReason(StrEnum):
     """Why the path of a request has no single meaning, or one that no honest client sends."""
 
-    AMBIGUOUS = "path_ambiguous"
     AMBIGUOUS_METHOD = "path_ambiguous_method"
     BACKSLASH = "path_backslash"
     CONTROL_CHARACTER = "path_control_character"

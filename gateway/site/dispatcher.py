@@ -20,7 +20,7 @@ from gateway.site.pages import Pages
 from gateway.site.responses import error_response, frappe_response, page_response
 from gateway.store.rate_limits import TooMany
 from gateway.store.redis_client import StoreUnavailable
-from gateway.users.sign_in import BackendUnreachable
+from gateway.users.sign_in_method import BackendUnreachable
 
 logger = logging.getLogger("gateway.endpoints")
 
