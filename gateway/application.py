@@ -24,7 +24,7 @@ def reverse_proxy(settings: Settings) -> OAuthGateway:
 
     Raises EmbeddedStoreError and UnreadableStoreError as :func:`create_app` does.
     """
-    # Wrapping an application needs none of what the proxy does.
+    # A wrapped application needs none of the packages that the proxy imports.
     from gateway.proxy.reverse_proxy import Proxy  # noqa: PLC0415
 
     proxy = Proxy(settings.upstream, settings.server, settings.issuer)

@@ -1,4 +1,4 @@
-"""Puts the parts of one gateway together. The only place that knows them all."""
+"""Puts the parts of one gateway together. No other module knows them all."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from gateway.grants.consent_store import ConsentStore
 from gateway.grants.entitlements import Entitlements
 from gateway.grants.live_grants import LiveGrants
 from gateway.grants.validator import Parts
+from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
 from gateway.site.browser_form import BrowserForm
@@ -45,16 +46,16 @@ from gateway.users.upstream_session import AskBackend
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-# One address may fail for this many names before it is stopped for all of them.
+# An address may fail for so many names before it is stopped for all of them.
 _NAMES_PER_ADDRESS = 10
 
-# The answer of the backend that says who its cookie belongs to is small.
-_LONGEST_WHO_ANSWER = 65_536
+# The backend's response that names the user of a cookie is small.
+_LONGEST_USER_RESPONSE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What decides, apart from HTTP: also what the command line works with."""
+    """The parts that decide, apart from HTTP. The command line works with them too."""
 
     redis: RedisClient
     store: TokenStore
@@ -68,10 +69,11 @@ class Core:
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """All that the middleware needs to answer or forward a request."""
+    """The parts with which the middleware answers or forwards a request."""
 
     redis: RedisClient
     store_diagnostics: StoreDiagnostics
+    proxies: TrustedProxies
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
@@ -79,7 +81,7 @@ class GatewayParts:
 
 
 def core(settings: Settings) -> Core:
-    """Build what decides about grants. Nothing is connected yet."""
+    """Build the parts that decide about grants. Nothing is connected yet."""
     prefix = settings.store.key_prefix
     redis = RedisClient(settings.store)
     clients = Clients(settings.clients, redis, prefix)
@@ -105,7 +107,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         [session_cookie_name(settings.issuer)],
     )
     sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
-    sign_in = choose_sign_in(settings, sessions, _asking(backend, settings.issuer))
+    sign_in = choose_sign_in(settings, sessions, _backend_client(backend, settings.issuer))
     browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
@@ -196,20 +198,21 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return GatewayParts(redis, store_diagnostics, audit, decisions, identity, own)
+    proxies = TrustedProxies(settings.server.trusted_proxies)
+    return GatewayParts(redis, store_diagnostics, proxies, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:
     return tuple(path + name for path in paths)
 
 
-def _asking(backend: WSGIApplication, issuer: str) -> AskBackend:
-    """Return how to send the backend a request of our own, in process or through the proxy."""
+def _backend_client(backend: WSGIApplication, issuer: str) -> AskBackend:
+    """Return a function that sends the backend a request, in process or through the proxy."""
 
     def ask(path: str, cookie: str) -> tuple[int, bytes]:
         environ = EnvironBuilder(path, base_url=issuer).get_environ()
         environ |= {"HTTP_COOKIE": cookie, "HTTP_ACCEPT": "application/json", "RAW_URI": path}
         body, status, _ = run_wsgi_app(backend, environ, buffered=True)
-        return int(status.split(" ", 1)[0]), b"".join(body)[:_LONGEST_WHO_ANSWER]
+        return int(status.split(" ", 1)[0]), b"".join(body)[:_LONGEST_USER_RESPONSE]
 
     return ask

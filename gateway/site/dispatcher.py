@@ -10,7 +10,9 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from gateway.access.decisions import UNAVAILABLE
 from gateway.config.settings import Settings
+from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.reasons import Why
@@ -24,9 +26,6 @@ from gateway.users.sign_in_method import BackendUnreachable
 logger = logging.getLogger("gateway.endpoints")
 
 Handler = Callable[[EndpointRequest], Response]
-
-#: If the store did not answer, a client should try again after so many seconds.
-RETRY_AFTER = 1
 
 # Scripts of pages of other origins ask for tokens too (RFC 9700 §2.6 lets them). The endpoints
 # that they call read no cookie, so there is nothing that another origin could borrow.
@@ -61,6 +60,7 @@ class Dispatcher:
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
         self._settings = settings
+        self._proxies = TrustedProxies(settings.server.trusted_proxies)
         self._pages = pages
         self._audit = audit
         self._endpoints: dict[str, Endpoint] = {}
@@ -84,7 +84,7 @@ class Dispatcher:
         request = EndpointRequest(
             environ,
             path,
-            self._settings.server.trusted_proxies,
+            self._proxies,
             self._settings.limits.form_bytes,
         )
         response = self._answer(endpoint, request)
@@ -140,10 +140,10 @@ class Dispatcher:
         return self._error(
             endpoint,
             request,
-            503,
-            "temporarily_unavailable",
-            "The service cannot answer at the moment. Please try again.",
-            headers={"Retry-After": str(RETRY_AFTER)},
+            UNAVAILABLE.status,
+            UNAVAILABLE.error,
+            UNAVAILABLE.description,
+            headers={"Retry-After": str(UNAVAILABLE.retry_after)},
         )
 
     def _error(
