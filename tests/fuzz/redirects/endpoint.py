@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -18,16 +18,6 @@ _PATIENCE_SECONDS = 20.0
 #: What nobody has to escape in a query, however odd it is: all but the characters that end a
 #: parameter or the target, and what is no printable ASCII.
 _LEFT_AS_THEY_ARE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "%&+#;")
-
-_CLIENT = f"""
-[[clients]]
-client_id = "fuzz"
-name = "Fuzz"
-redirect_uris = {[uri.decode() for uri in REGISTERED]!r}
-scopes = ["project"]
-pkce = "optional"
-skip_consent = true
-"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,8 @@ class Answer:
         """Tell whether it is a redirect to exactly ``uri``, with these parameters and no others."""
         if self.status not in {302, 303} or len(self.locations) != 1:
             return False
-        beginning = uri + ("&" if "?" in uri else "?")
+        joint = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
+        beginning = uri + joint
         parameters = parse_qsl(self.locations[0].removeprefix(beginning), strict_parsing=True)
         return self.locations[0].startswith(beginning) and {name for name, _ in parameters} == names
 
@@ -93,9 +84,9 @@ class Endpoint:
 
 
 @contextmanager
-def endpoint(folder: Path) -> Iterator[Endpoint]:
-    """Run a gateway whose client has registered :data:`REGISTERED`."""
-    with running_gateway("standalone", folder, extra=_CLIENT) as gateway:
+def endpoint(folder: Path, registered: Iterable[bytes] = REGISTERED) -> Iterator[Endpoint]:
+    """Run a gateway with a client that has these redirection URIs."""
+    with running_gateway("standalone", folder, extra=_client(registered)) as gateway:
         browser = Browser(gateway.url)
         with browser.session:
             assert browser.sign_in().status_code == 303
@@ -103,3 +94,15 @@ def endpoint(folder: Path) -> Iterator[Endpoint]:
         connection = HTTPConnection("127.0.0.1", gateway.port, timeout=_PATIENCE_SECONDS)
         yield Endpoint(gateway.url, connection, cookie)
         connection.close()
+
+
+def _client(registered: Iterable[bytes]) -> str:
+    return f"""
+[[clients]]
+client_id = "fuzz"
+name = "Fuzz"
+redirect_uris = {[uri.decode() for uri in registered]!r}
+scopes = ["project"]
+pkce = "optional"
+skip_consent = true
+"""
