@@ -45,7 +45,6 @@ def test_the_endpoint_redirects_to_registered_uris_and_to_no_other(tmp_path: Pat
     assert outcome.tally["refused on a page"] >= 100
 
 
-@pytest.mark.xfail(strict=True, reason="werkzeug rewrites each Location, or fails at it")
 def test_a_registered_uri_is_answered_at_as_it_is_written(tmp_path: Path) -> None:
     """RFC 9700 §2.1: nothing is normalised on the way, and none that may be registered is a 500."""
     with endpoint(tmp_path, AS_WRITTEN) as asked:
