@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 
 from gateway.access.path_patterns import Automaton, linear_expression, spells_ending
 from gateway.config.settings import Route
+from gateway.http.path_reasons import PathReason
 from gateway.http.paths import (
     ENDINGS,
     RefusedPath,
@@ -166,7 +167,7 @@ class Routes:
         needed = self._strictest(method, readings, host)
         usual = method.upper()
         if usual != method and self._strictest(usual, readings, host) != needed:
-            raise RefusedPath("ambiguous_method")
+            raise RefusedPath(PathReason.AMBIGUOUS_METHOD)
         return needed
 
     def _strictest(self, method: str, readings: Sequence[str], host: str) -> Requirement:

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from gateway.http.path_reasons import PathReason
+
 # RFC 3986 §3.3: a path of these has one structure.
 _PLAIN = re.compile(r"(?:/(?:[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)?)+")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -51,7 +53,7 @@ _MOST_READINGS = 32
 class RefusedPath(Exception):  # noqa: N818 - says what became of it
     """The path is not one that an honest client sends; ``why`` is for the audit log."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: PathReason) -> None:
         super().__init__(why)
         self.why = why
 
@@ -74,7 +76,7 @@ def readings(path: str, *, escaped: bool) -> tuple[str, ...]:
     if _PLAIN.fullmatch(path) and "//" not in path:
         return (path,)
     if not path.startswith("/"):
-        raise RefusedPath("not_absolute")
+        raise RefusedPath(PathReason.NOT_ABSOLUTE)
     if escaped:
         _refuse_raw_octets(path)
     _refuse_deep_escapes(path)
@@ -87,7 +89,7 @@ def readings(path: str, *, escaped: bool) -> tuple[str, ...]:
                 found[other] = None
                 queue.append(other)
         if len(found) > _MOST_READINGS:
-            raise RefusedPath("too_many_readings")
+            raise RefusedPath(PathReason.TOO_MANY_READINGS)
     return tuple(found)
 
 
@@ -110,26 +112,28 @@ def _first_readings(path: str, *, escaped: bool) -> Iterator[str]:
 def _refuse_raw_octets(path: str) -> None:
     """RFC 3986 §3.3: these are no characters of a path, unless they are escaped."""
     if "#" in path or "?" in path:
-        raise RefusedPath("not_a_path")
+        raise RefusedPath(PathReason.NOT_A_PATH)
     unsafe = _UNSAFE_RAW.search(path)
     if unsafe:
-        raise RefusedPath("backslash" if unsafe.group() == "\\" else "control_character")
+        raise RefusedPath(
+            PathReason.BACKSLASH if unsafe.group() == "\\" else PathReason.CONTROL_CHARACTER
+        )
 
 
 def _refuse_deep_escapes(path: str) -> None:
     for _ in range(_DEEPEST_ESCAPE):
         path = _decoded(path)
     if _ESCAPE.search(path):
-        raise RefusedPath("escaped_too_often")
+        raise RefusedPath(PathReason.ESCAPED_TOO_OFTEN)
 
 
 def _refuse_dishonest(reading: str) -> None:
     if _CONTROL.search(reading):
-        raise RefusedPath("control_character")
+        raise RefusedPath(PathReason.CONTROL_CHARACTER)
     for segment in reading.split("/"):
         # Windows reads past the spaces at the end of a name.
         if segment.partition(";")[0].strip(" ") in {".", ".."}:
-            raise RefusedPath("dot_segment")
+            raise RefusedPath(PathReason.DOT_SEGMENT)
 
 
 # --- Readings of structure
@@ -185,7 +189,7 @@ def _with_unicode_escapes_decoded(path: str) -> str:
     def decoded(escape: re.Match[str]) -> str:
         character = chr(int(escape.group(1), 16))
         if character in _STRUCTURAL:
-            raise RefusedPath("unicode_escape")
+            raise RefusedPath(PathReason.UNICODE_ESCAPE)
         return character.encode("utf-8", "replace").decode("latin-1")
 
     return _UNICODE_ESCAPE.sub(decoded, path)
@@ -202,7 +206,7 @@ def _with_overlong_decoded(path: str) -> str:
             number = number << 6 | each & 0x3F
         character = chr(number)
         if character in _STRUCTURAL or _CONTROL.match(character):
-            raise RefusedPath("overlong_utf_8")
+            raise RefusedPath(PathReason.OVERLONG_UTF_8)
         return character.encode().decode("latin-1")
 
     return _OVERLONG.sub(decoded, path)

@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable
 from time import monotonic
 
-from gateway.http.client_socket import has_left
-from gateway.proxy.upstream_response import Answer, BadAnswerError
+from gateway.http.client_socket import probe_end
+from gateway.proxy.upstream_response import BadResponseError, UpstreamResponse
 
 #: The largest piece that is read from the backend's socket, and held for one request.
 RECEIVE_BYTES = 65_536
@@ -107,7 +107,7 @@ class Exchange:
         deadline: float | None = None,
         client: socket.socket | None = None,
     ) -> None:
-        self.response = Answer(head_only=head_only)
+        self.response = UpstreamResponse(head_only=head_only)
         self._sock = sock
         self._kept_alive = kept_alive
         self._read_timeout = read_timeout
@@ -248,14 +248,14 @@ class Exchange:
         if data:
             try:
                 response.feed(data)
-            except BadAnswerError as error:
+            except BadResponseError as error:
                 raise BrokenResponseError(str(error)) from None
         elif response.head_complete and not response.chunked and response.remaining is None:
             response.complete = True
         else:
             raise self._connection_error("closed")
 
-    def _receive_unchunked(self, response: Answer) -> bytes:
+    def _receive_unchunked(self, response: UpstreamResponse) -> bytes:
         """Read a body that ends at its length or at the end of the connection (RFC 9112 §6.3).
 
         It bypasses the parser, because there is nothing to parse in it.
@@ -311,7 +311,7 @@ class Exchange:
             if self._sock.fileno() in ready:
                 return
             if client is not None and (ready or not polls_client):
-                if has_left(client):
+                if probe_end(client):
                     raise ClientLeftError
                 if polls_client:
                     # The client sent more than this request, so its socket stays readable: it is

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.http.client_socket import client_socket, silence_bounded, time_to_send
+from gateway.http.client_socket import client_socket, limit_silence, time_to_send
 from gateway.http.proxy_errors import ProxyError, bad_request
 
 #: A body of this size at most is read before a connection to the backend is taken, and is sent
@@ -119,7 +119,7 @@ class RequestBody:
     def _read_within_timeout(self, size: int) -> bytes:
         if self._client is None:
             return self._read_or_refuse(size)
-        with silence_bounded(self._client, self._longest_silence()):
+        with limit_silence(self._client, self._longest_silence()):
             return self._read_or_refuse(size)
 
     def _longest_silence(self) -> float:

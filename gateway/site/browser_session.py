@@ -11,8 +11,9 @@ import re
 
 from werkzeug.wrappers import Response
 
-from gateway.access.identity import IdentityHeaders, environ_key
+from gateway.access.identity import IdentityHeaders
 from gateway.config.settings import Settings
+from gateway.http.header_policy import environ_key
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.users.sign_in_method import Credentials, ResourceOwner, SignInMethod
 

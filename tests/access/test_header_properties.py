@@ -12,7 +12,7 @@ from werkzeug.http import parse_cookie
 from gateway.access.identity import IdentityHeaders
 from gateway.config.settings import Identity
 from gateway.http.bearer import MalformedBearer, bearer_token
-from gateway.http.peers import client_address
+from gateway.http.peers import TrustedProxies
 from tests.support.properties import pure
 
 headers = st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"]), max_size=40)
@@ -79,7 +79,8 @@ def test_what_a_client_writes_does_not_change_its_address(
     written: str, client: object, proxy: object
 ) -> None:
     trusted = [ip_network("10.0.0.0/8")]
+    proxies = TrustedProxies(trusted)
     chain = f"{written}, {client}"
     assume(client not in trusted[0])
-    assert client_address(str(proxy), chain, trusted) == str(client)
-    assert client_address("192.0.2.1", chain, trusted) == "192.0.2.1"
+    assert proxies.client_address(str(proxy), chain) == str(client)
+    assert proxies.client_address("192.0.2.1", chain) == "192.0.2.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.config.grammar import upstream_header_fault
-from gateway.http.forwarding import HOP_BY_HOP
+from gateway.http.header_policy import HOP_BY_HOP
 from tests.config.config_samples import ISSUER, faults
 
 
