@@ -8,6 +8,7 @@ A request's way, top to bottom in :meth:`OAuthGateway.__call__`::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gateway.access.decisions import (
@@ -19,6 +20,7 @@ from gateway.access.decisions import (
 )
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
+from gateway.http.client_socket import STILL_ALLOWED
 from gateway.http.header_policy import environ_key
 from gateway.http.judged_request import judged_request
 from gateway.http.path_reasons import PathReason
@@ -27,6 +29,7 @@ from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.responses import refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.tokens.grant import AccessToken
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -37,7 +40,8 @@ class OAuthGateway:
 
     ``app`` is any WSGI application, ``settings`` what :func:`gateway.load_config` returns.
     The application finds who asks in ``REMOTE_USER``, in the configured headers, and as an
-    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``.
+    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``. While it sends a
+    long response, ``environ["gateway.still_allowed"]()`` tells whether the token was revoked since.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path. The gateway then judges the raw target. Raises
@@ -86,6 +90,9 @@ class OAuthGateway:
         if not isinstance(decision, Allowed):
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
+        if decision.token is not None:
+            authorization = environ.get("HTTP_AUTHORIZATION")
+            environ[STILL_ALLOWED] = partial(self._still_allowed, decision.token, authorization)
         # identity
         self._remove_claims(environ)
         self._parts.identity.write(environ, decision.token)
@@ -113,6 +120,11 @@ class OAuthGateway:
             environ.get("HTTP_AUTHORIZATION"),
             escaped=self._raw_target,
         )
+
+    def _still_allowed(self, token: AccessToken, authorization: str | None) -> bool:
+        """Tell whether a request that was allowed may go on: its token is not revoked since."""
+        self._parts.redis.start_request_budget()
+        return self._parts.decisions.still_allows(token, authorization)
 
     def _remove_claims(self, environ: Environ) -> None:
         """Remove what the client says of itself, and add the operator's headers."""

@@ -24,6 +24,14 @@ HEADER_LINES = "gateway.header_lines"
 #: waits for a connection to the backend: slow uploads may hold them all.
 SHED_SLOW_BODIES = "gateway.shed_slow_bodies"
 
+#: The environ key of a function of the gateway's own server that sends an interim response, such
+#: as 103 Early Hints, to a client that speaks HTTP/1.1.
+SEND_INTERIM = "gateway.send_interim"
+
+#: The environ key of a function of the gateway's middleware: whether the token that a request was
+#: allowed with is not revoked since.
+STILL_ALLOWED = "gateway.still_allowed"
+
 #: The environ key of the names of the header fields as the client wrote them, by environ key.
 FIELD_NAMES = "gateway.field_names"
 

@@ -58,9 +58,6 @@ WRITTEN_BY_GATEWAY = frozenset(
     }
 )
 
-#: The gateway's own server writes these in every response.
-WRITTEN_BY_SERVER = frozenset({"DATE", "SERVER"})
-
 #: The backend gets these from nobody but the gateway, not even from a trusted proxy. The first
 #: three are the default identity headers: a backend may know them by heart, whatever names are
 #: configured. The others ask the backend to take the request for another one than was judged.

@@ -56,12 +56,14 @@ _SHORTEST_SLEEP = 1e-6
 class ClientBody(io.RawIOBase):
     """A body that ends by its own framing and leaves the bytes behind it to the next request.
 
-    ``failed`` says that the end of the body was not found, so that the connection cannot carry
-    another request. ``before_first_read`` is called once, before anything is read.
+    ``failed`` says that nobody knows where the body ends, so that the connection cannot carry
+    another request. ``stalled`` says that the last read took too long; the next one may go on where
+    it was. ``before_first_read`` is called once, before anything is read.
     """
 
     def __init__(self, unreader: Unreader) -> None:
         self.failed = False
+        self.stalled = False
         self.before_first_read: Callable[[], None] | None = None
         self._unreader = unreader
 
@@ -81,9 +83,13 @@ class ClientBody(io.RawIOBase):
         view = memoryview(buffer)
         try:
             data = self._next(len(view))
+        except TimeoutError:
+            self.stalled = True
+            raise
         except BaseException:
             self.failed = True
             raise
+        self.stalled = False
         view[: len(data)] = data
         return len(data)
 
@@ -127,6 +133,7 @@ class ChunkedBody(ClientBody):
         self._position = 0
         self._remaining = 0
         self._in_chunk = False
+        self._in_trailers = False
         self._ended = False
         self._chunks = 0
         self._data_bytes = 0
@@ -141,6 +148,8 @@ class ChunkedBody(ClientBody):
             if self._remaining:
                 pieces.append(piece := self._data(missing))
                 missing -= len(piece)
+            elif self._in_trailers:
+                self._end_body()
             else:
                 self._begin_chunk()
         self._data_bytes += size - missing
@@ -148,6 +157,8 @@ class ChunkedBody(ClientBody):
 
     def _holds_more(self) -> bool:
         """Whether the next step needs no more bytes of the client, so that it cannot wait."""
+        if self._in_trailers:
+            return False
         if self._remaining:
             return self._position < len(self._buffer)
         return self._buffer.find(_CRLF, self._position + 2 * self._in_chunk) >= 0
@@ -168,7 +179,7 @@ class ChunkedBody(ClientBody):
         return piece
 
     def _begin_chunk(self) -> None:
-        """Read the end of the last chunk and the size of the next one; after the last, trailers."""
+        """Read the end of the last chunk and the size of the next one."""
         if self._in_chunk:
             self._end_chunk()
         match = _SIZE_LINE.match(self._buffer, self._position)
@@ -182,7 +193,7 @@ class ChunkedBody(ClientBody):
             self._in_chunk = True
             self._count_chunk()
         else:
-            self._end_body()
+            self._in_trailers = True
 
     def _end_chunk(self) -> None:
         while len(self._buffer) - self._position < len(_CRLF):

@@ -154,7 +154,7 @@ class Connection:
 
         gunicorn would read all of it, and would let no other greenlet run while it comes fast.
         """
-        if self.awaits_continue or raw_body.failed:
+        if self.awaits_continue or raw_body.failed or raw_body.stalled:
             # Nobody knows whether the client sends the body, or where it ends.
             return False
         try:

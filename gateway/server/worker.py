@@ -35,14 +35,15 @@ from gunicorn import util
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.http.client_socket import SHED_SLOW_BODIES
+from gateway.http.client_socket import SEND_INTERIM, SHED_SLOW_BODIES
 from gateway.http.keepalive import notice_dead_peer
+from gateway.proxy.upstream_response import InterimResponse
 from gateway.server.connection import SHORTEST_SLEEP, Connection
 from gateway.server.environ import environ_of, environ_of_server
 from gateway.server.error_response import environ_of_refused, error_response
 from gateway.server.parse_errors import status_of
 from gateway.server.request import ClientRequest
-from gateway.server.response import ClientResponse
+from gateway.server.response import ClientResponse, interim_head
 from gateway.server.waiting import SEND_SECONDS, Waiting
 
 #: When the worker exits, a kept-alive connection has this long for one more request.
@@ -168,6 +169,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """
         environ = environ_of(request, connection.sock, peer, listener, self._environ)
         connection.environ = environ
+        if request.version >= (1, 1):
+            environ[SEND_INTERIM] = partial(_send_interim, connection)
         if request.raw_body is not None:
             connection.begin_body(request.raw_body, awaits_continue=request.expects_100_continue)
         response = ClientResponse(request, connection, partial(self._must_close, connection))
@@ -271,3 +274,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 "%d connections are cut off, they took too long to end", len(self._pool)
             )
             self._pool.kill(timeout=1)
+
+
+def _send_interim(connection: Connection, interim: InterimResponse) -> None:
+    connection.send(interim_head(interim))
+    # The response itself is still to come.
+    connection.head_sent = False

@@ -7,9 +7,14 @@ from urllib.parse import quote, urlencode
 
 from gateway.config.settings import User
 from gateway.store.digest import digest
-from gateway.users.passwords import password_matches
+from gateway.store.rate_limits import TooMany
+from gateway.users.hashing_queue import Busy, HashingQueue
+from gateway.users.passwords import LONGEST_PASSWORD, password_matches
 from gateway.users.session_store import Session, SessionStore
 from gateway.users.sign_in_method import Credentials, ResourceOwner
+
+#: Seconds after which somebody whose password was not checked should try again.
+BUSY_RETRY_AFTER = 2
 
 
 class PasswordSignIn:
@@ -25,6 +30,7 @@ class PasswordSignIn:
     ) -> None:
         self._users = {user.name: user for user in users if not user.disabled}
         self._sessions = sessions
+        self._queue = HashingQueue()
         self._sign_in_path = sign_in_path
         self._sign_out_path = sign_out_path
 
@@ -47,12 +53,20 @@ class PasswordSignIn:
         query = f"?{urlencode({'next': target})}" if target else ""
         return self._sign_out_path + query
 
-    def check_password(self, name: str, password: str) -> ResourceOwner | None:
-        """Return the user with this name and password, or ``None``."""
-        user = self._users.get(name)
-        if not password_matches(user.password_hash if user else None, password) or user is None:
+    def check_password(self, name: str, password: str, network: str) -> ResourceOwner | None:
+        """Return the user with this name and password, or ``None``.
+
+        Raises TooMany, before it hashes, if too many others of ``network`` sign in at once.
+        """
+        if len(password) > LONGEST_PASSWORD:
             return None
-        return _resource_owner(user)
+        user = self._users.get(name)
+        try:
+            with self._queue.turn(network):
+                matches = password_matches(user.password_hash if user else None, password)
+        except Busy:
+            raise TooMany(BUSY_RETRY_AFTER) from None
+        return _resource_owner(user) if matches and user is not None else None
 
     def start_session(self, session_id: str, owner: ResourceOwner) -> None:
         """Keep ``owner``, whose password was right, signed in under a new session id."""

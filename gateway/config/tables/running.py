@@ -77,6 +77,8 @@ class Upstream(Table):
     """of one attempt to connect"""
     read_timeout: Duration = 60.0
     """between two parts of an answer, or of a body that the client sends"""
+    stream_timeout: DurationOrZero = 0.0
+    """the same for an event stream (text/event-stream), in place of read_timeout; 0: none"""
     total_timeout: DurationOrZero = 0.0
     """of a whole exchange, the upload included; 0: none"""
     connections: Count = 1000
