@@ -35,18 +35,16 @@ def read_head(unreader: Unreader, data: bytes, line_bytes: int) -> bytes:
     head = bytearray(data)
     searched = 0
     with gevent.Timeout(HEAD_SECONDS, HeadTimeout):
-        while (end := head.find(_END, max(0, searched - 3))) < 0:
+        while head.find(_END, max(0, searched - 3)) < 0:
             if _is_malformed(head, searched, line_bytes):
                 return bytes(head)
             if len(head) > HEAD_BYTES:
-                break
+                raise LimitRequestHeaders("the head is too large")
             searched = len(head)
             piece = unreader.read()
             if not piece:
                 return bytes(head)
             head += piece
-    if end < 0 or end + len(_END) > HEAD_BYTES:
-        raise LimitRequestHeaders("the head is too large")
     return bytes(head)
 
 

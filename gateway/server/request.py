@@ -21,7 +21,7 @@ from gunicorn.http.unreader import Unreader
 
 from gateway.http.bounded_cache import BoundedCache
 from gateway.server.client_body import ChunkedBody, ClientBody, LengthBody, body_stream
-from gateway.server.head_reader import kept_names, read_head
+from gateway.server.head_reader import HEAD_BYTES, kept_names, read_head
 from gateway.server.parse_errors import require_host
 
 #: RFC 9112 §3 and §5, with the origin-form only, one space, CRLF, and field names without an
@@ -126,9 +126,13 @@ class ClientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
                 return
         if data.startswith(_HTTP_2_PREFACE):
             raise InvalidHTTPVersion((2, 0))
-        if data.count(b"\r\n", 0, data.find(_HEAD_END)) > cfg.limit_request_fields + 1:
-            # gunicorn does not count the fields that it drops.
-            raise LimitRequestHeaders("too many header fields")
+        end = data.find(_HEAD_END)
+        # gunicorn does not count the fields that it drops, nor the bytes of them all.
+        if (
+            end + len(_HEAD_END) > HEAD_BYTES
+            or data.count(b"\r\n", 0, end) > cfg.limit_request_fields + 1
+        ):
+            raise LimitRequestHeaders("too many header fields, or too large ones")
         unreader.unread(data)
         super().__init__(cfg, unreader, peer_addr)
         require_host(self.version, self.headers)
