@@ -13,6 +13,7 @@ import socket
 import stat
 from pathlib import Path
 
+from gateway.config.folders import folder_open_to_all
 from gateway.config.settings import Server
 
 
@@ -25,7 +26,6 @@ def must_be_free(listen: str) -> None:
     path = _socket_path(listen)
     if path is not None:
         _must_be_free_for_a_socket(path)
-        _must_be_private(path.parent)
         return
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -85,21 +85,10 @@ def _must_be_free_for_a_socket(path: Path) -> None:
             raise CannotListen(f"cannot listen on unix:{path}: {path.parent} is not a directory")
         if path.exists() and not path.is_socket():
             raise CannotListen(f"cannot listen on unix:{path}: the path is taken")
-    except OSError as error:
-        raise CannotListen(f"cannot listen on unix:{path}: {error.strerror}") from None
-
-
-def _must_be_private(folder: Path) -> None:
-    """Refuse a folder where any user can put a socket of their own in the place of this one.
-
-    Further up, the sticky bit suffices: with it, nobody renames a folder of somebody else.
-    """
-    resolved = folder.resolve()
-    for each in (resolved, *resolved.parents):
-        mode = each.stat().st_mode
-        is_shared = mode & stat.S_IWOTH and not (each != resolved and mode & stat.S_ISVTX)
-        if is_shared:
+        if (shared := folder_open_to_all(path.parent)) is not None:
             raise CannotListen(
-                f"cannot listen in {folder}: every user may write to {each};"
+                f"cannot listen on unix:{path}: every user may write to {shared};"
                 " put the socket into a folder of its own, with mode 0750"
             )
+    except OSError as error:
+        raise CannotListen(f"cannot listen on unix:{path}: {error.strerror}") from None
