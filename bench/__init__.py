@@ -1,1 +1,1 @@
-"""Measurements; see docs/benchmarks.md."""
+"""Measurements. docs/benchmarks.md explains them and shows the results."""

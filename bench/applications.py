@@ -1,4 +1,4 @@
-"""The measured application: bare, wrapped, and behind the proxy; under one and the same server."""
+"""The measured application: bare, wrapped, and behind the proxy, all under the same server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BODY = b"x" * 100
 
 
 def bare(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with a hundred bytes."""
+    """Respond with a hundred bytes."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "100")])
     return [_BODY]
 
 
 def __getattr__(name: str) -> Any:
-    # Built in the worker that asks for it, and only there.
+    # Only the worker that needs it builds it.
     config = os.environ["GATEWAY_CONFIG"]
     if name == "wrapped":
         return OAuthGateway(bare, load_config(config))

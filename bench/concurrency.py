@@ -2,8 +2,8 @@
 
     python bench/concurrency.py [--quick]       about a minute; with --quick a third of one
 
-One gateway with two workers, in front of a backend that takes part in any number of requests
-and does next to nothing. Needs Linux.
+One gateway with two workers runs in front of a backend that takes any number of requests and does
+almost nothing for them. Needs Linux.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SLOW_CLIENTS = 500
 SLOW_SECONDS = 0.2
 STREAMS = 2_000
 SIGN_INS_AT_ONCE = 4
-#: Others come at a pace that leaves the machine idle most of the time: what is looked for is
-#: who waits for whom, not how much goes through.
+#: The other requests leave the machine idle most of the time: they show how long a request has to
+#: wait for others, not how many requests are possible.
 OTHERS = 20
 OTHERS_PAUSE = 0.1
 
-# A worker may get nearly all of the connections; so may the backend from it.
+# One worker may get nearly all connections, and then opens as many to the backend.
 _CONNECTIONS = STREAMS + SLOW_CLIENTS
 
 
@@ -57,7 +57,9 @@ QUICK = Times(warm_up=1.0, seconds=2.0)
 def main() -> None:
     """Measure, and print tables as Markdown."""
     parser = argparse.ArgumentParser(description="Measure the gateway with many requests at once.")
-    parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short test run; its figures mean nothing"
+    )
     times = QUICK if parser.parse_args().quick else THOROUGH
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -108,25 +110,25 @@ def _others(gateway: Target, times: Times) -> None:
         f"\n### Other requests, {OTHERS / OTHERS_PAUSE:.0f} a second at most, meanwhile\n\n"
         f"| meanwhile | requests/s | p50 ms | p99 ms | errors |\n| --- |{' ---: |' * 4}"
     )
-    _row("nothing", _paced(gateway, times))
+    _row("nothing", _measure_others(gateway, times))
     load, signed_in = _with_sign_ins(gateway, times)
     _row(f"{signed_in:.0f} sign-ins a second, {SIGN_INS_AT_ONCE} at once", load)
     before = server.resident_bytes()
     with ExitStack() as stack:
         streams = _Streams(stack, gateway, STREAMS)
-        grown = server.resident_bytes() - before
-        _row(f"{STREAMS:,} idle event streams", _paced(gateway, times))
+        growth = server.resident_bytes() - before
+        _row(f"{STREAMS:,} idle event streams", _measure_others(gateway, times))
         load, signed_in = _with_sign_ins(gateway, times)
         _row(f"both, with {signed_in:.0f} sign-ins a second", load)
         lost = streams.lost()
         print(
             f"\nOf the {STREAMS:,} streams {lost} were lost. One takes"
-            f" {grown / STREAMS / 1024:.0f} KiB of the gateway's memory, which is"
+            f" {growth / STREAMS / 1024:.0f} KiB of the gateway's memory, which is"
             f" {server.resident_bytes() / 1e6:.0f} MB with all of them."
         )
 
 
-def _paced(gateway: Target, times: Times) -> Load:
+def _measure_others(gateway: Target, times: Times) -> Load:
     return measure(
         gateway.port,
         gateway.message("/at-once"),
@@ -146,7 +148,7 @@ def _row(name: str, load: Load) -> None:
 
 
 class _Streams:
-    """Event streams that are open, and silent after their first event."""
+    """Open event streams that send one event and then nothing."""
 
     def __init__(self, stack: ExitStack, gateway: Target, count: int) -> None:
         message = gateway.message("/events/0")
@@ -163,7 +165,7 @@ class _Streams:
                 received += data
 
     def lost(self) -> int:
-        """Return how many ended, or said something."""
+        """Return how many streams ended, or sent another event."""
         lost = 0
         for sock in self._socks:
             sock.setblocking(False)
@@ -178,30 +180,30 @@ class _Streams:
 
 
 def _with_sign_ins(gateway: Target, times: Times) -> tuple[Load, float]:
-    """Measure while others sign in; return how many did so a second as well."""
+    """Measure while users sign in; return the load, and the sign-ins a second."""
     seconds = times.warm_up + times.seconds
-    # In a process of their own, so that the load generator does not wait for them.
+    # The sign-ins run in their own process, so that the load generator does not wait for them.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         sign_ins = executor.submit(_sign_in_for, gateway.port, seconds)
-        load = _paced(gateway, times)
+        load = _measure_others(gateway, times)
         return load, sign_ins.result() / seconds
 
 
 def _sign_in_for(port: int, seconds: float) -> int:
-    ends = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
 
-    def one_after_the_other(_: int) -> int:
+    def sign_in_repeatedly(_: int) -> int:
         count = 0
-        while time.monotonic() < ends:
+        while time.monotonic() < deadline:
             browser = Browser(f"http://127.0.0.1:{port}")
             with browser.session:
-                answer = browser.sign_in()
-            assert answer.status_code == 303, answer.status_code
+                response = browser.sign_in()
+            assert response.status_code == 303, response.status_code
             count += 1
         return count
 
     with ThreadPoolExecutor(SIGN_INS_AT_ONCE) as executor:
-        return sum(executor.map(one_after_the_other, range(SIGN_INS_AT_ONCE)))
+        return sum(executor.map(sign_in_repeatedly, range(SIGN_INS_AT_ONCE)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A load generator that costs little: every connection in one event loop of one process.
+"""A load generator that costs little: one process with one event loop for all connections.
 
-Prepared bytes go out, and no more is read of an answer than where it ends. The loop is closed:
-a connection sends its next request when it has its answer.
+It sends prepared bytes, and parses only where a response ends. The loop is closed: a connection
+sends its next request when it has the response to the one before.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from time import perf_counter
 _PIECE = 262_144
 _HEAD_BYTES = 65_536
 _HOST = "127.0.0.1"
-#: Linux drops what is received with this flag without copying it, on TCP.
+#: On TCP, Linux drops the bytes that are received with this flag instead of copying them.
 _DISCARD = socket.MSG_TRUNC if sys.platform == "linux" else 0
-_ANSWER = re.compile(
+_RESPONSE = re.compile(
     rb"HTTP/1\.1 (\d{3})[^\r]*\r\n(?:.*\r\n)*?content-length: *(\d+)\r\n", re.IGNORECASE
 )
 _CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
@@ -28,9 +28,9 @@ _CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Load:
-    """What a measured server gave: requests and bytes of bodies a second, latencies in ms.
+    """The result: requests and bytes of bodies a second, latencies in milliseconds.
 
-    ``answers`` are all that came, also before and after the time that counts.
+    ``responses`` counts every response, also before and after the measured time.
     """
 
     per_second: float
@@ -38,11 +38,11 @@ class Load:
     p99_ms: float
     errors: int
     bytes_per_second: float
-    answers: int
+    responses: int
 
 
 def request(path: str, token: str | None = None, *fields: str) -> bytes:
-    """Return a GET request as bytes, with further header lines."""
+    """Return a GET request as bytes; ``fields`` are further header lines."""
     authorization = (f"Authorization: Bearer {token}",) if token else ()
     lines = (f"GET {path} HTTP/1.1", "Host: bench", *authorization, *fields, "", "")
     return "\r\n".join(lines).encode()
@@ -58,12 +58,12 @@ def measure(
     pause: float = 0.0,
     patience: float = 10.0,
 ) -> Load:
-    """Send ``message`` over and over on kept-alive connections for some seconds.
+    """Send ``message`` again and again on kept-alive connections for ``seconds``.
 
-    What is answered during ``warm_up`` does not count. With ``pause``, each connection waits
-    so long before its next request, so that the server is not saturated. A request that is
-    under way at the end has ``patience`` seconds to be answered: its latency counts, or else
-    it is an error; its rate does not.
+    Responses during ``warm_up`` do not count. With ``pause``, each connection waits that long
+    before its next request, so that the server is not saturated. A request in flight at the end
+    has ``patience`` seconds for its response: then its latency counts, but not its rate. Without a
+    response it counts as an error.
     """
     loop = _Loop(port, message, pause)
     try:
@@ -77,15 +77,15 @@ class _Connection:
     sock: socket.socket
     sent_at: float = 0.0
     head: bytes = b""
-    #: Bytes of the body to come; ``None`` while the head is being read.
-    left: int | None = None
+    #: Bytes of the body that have not come yet; ``None`` while the head is being read.
+    remaining: int | None = None
     closes: bool = False
 
 
 @dataclass
 class _Counts:
     latencies: list[float] = field(default_factory=list)
-    answers: int = 0
+    responses: int = 0
     received: int = 0
     errors: int = 0
 
@@ -98,10 +98,10 @@ class _Loop:
         self._selector = selectors.DefaultSelector()
         self._buffer = bytearray(_PIECE)
         self._resting: deque[tuple[float, _Connection]] = deque()
-        self._under_way: set[_Connection] = set()
+        self._in_flight: set[_Connection] = set()
         self._counts = _Counts()
         self._counting = False
-        self._answers = 0
+        self._responses = 0
         self._ending = False
 
     def run(self, connections: int, warm_up: float, seconds: float, patience: float) -> Load:
@@ -109,28 +109,28 @@ class _Loop:
         for number in range(connections):
             connection = self._connect()
             if self._pause:
-                # Spread, so that they do not come all at once for ever.
+                # Spread over the pause, or all of them would come at once again and again.
                 self._resting.append((started + self._pause * number / connections, connection))
             else:
                 self._send(connection)
-        self._go_on(started + warm_up)
+        self._run_until(started + warm_up)
         self._counts, self._counting = _Counts(), True
-        began = perf_counter()
-        self._go_on(began + seconds)
-        lasted = perf_counter() - began
-        answers, received = self._counts.answers, self._counts.received
+        measured_from = perf_counter()
+        self._run_until(measured_from + seconds)
+        measured_seconds = perf_counter() - measured_from
+        responses, received = self._counts.responses, self._counts.received
         self._ending = True
         self._resting.clear()
-        self._go_on(perf_counter() + patience)
+        self._run_until(perf_counter() + patience)
         counts = self._counts
         latencies = sorted(counts.latencies)
         return Load(
-            per_second=answers / lasted,
+            per_second=responses / measured_seconds,
             p50_ms=quantile(latencies, 0.50),
             p99_ms=quantile(latencies, 0.99),
-            errors=counts.errors + len(self._under_way),
-            bytes_per_second=received / lasted,
-            answers=self._answers,
+            errors=counts.errors + len(self._in_flight),
+            bytes_per_second=received / measured_seconds,
+            responses=self._responses,
         )
 
     def close(self) -> None:
@@ -138,9 +138,9 @@ class _Loop:
             key.data.sock.close()
         self._selector.close()
 
-    def _go_on(self, until: float) -> None:
-        while (now := perf_counter()) < until and (self._under_way or self._resting):
-            timeout = until - now
+    def _run_until(self, deadline: float) -> None:
+        while (now := perf_counter()) < deadline and (self._in_flight or self._resting):
+            timeout = deadline - now
             while self._resting and self._resting[0][0] <= now:
                 self._send(self._resting.popleft()[1])
             if self._resting:
@@ -156,8 +156,8 @@ class _Loop:
         return connection
 
     def _send(self, connection: _Connection) -> None:
-        connection.head, connection.left = b"", None
-        self._under_way.add(connection)
+        connection.head, connection.remaining = b"", None
+        self._in_flight.add(connection)
         connection.sent_at = perf_counter()
         try:
             connection.sock.send(self._message)
@@ -166,7 +166,7 @@ class _Loop:
 
     def _receive(self, connection: _Connection) -> None:
         try:
-            if connection.left is None:
+            if connection.remaining is None:
                 data = connection.sock.recv(_HEAD_BYTES)
                 count = len(data)
                 connection.head += data
@@ -176,53 +176,53 @@ class _Loop:
             return
         except OSError:
             count = 0
-        if connection not in self._under_way:
-            # A server may end a connection that rests.
+        if connection not in self._in_flight:
+            # A server may close a connection between two requests.
             if not count:
                 self._replace(connection)
             return
         if not count:
             self._fail(connection)
             return
-        if connection.left is not None:
+        if connection.remaining is not None:
             self._counts.received += count
-            connection.left -= count
+            connection.remaining -= count
         elif not self._read_head(connection):
             return
-        if connection.left == 0:
-            self._answered(connection)
+        if connection.remaining == 0:
+            self._finish(connection)
 
     def _read_head(self, connection: _Connection) -> bool:
         head, end, body = connection.head.partition(b"\r\n\r\n")
         if not end:
             return False
-        answer = _ANSWER.match(head + b"\r\n")
-        if answer is None:
-            raise ValueError(f"not an answer with a length: {head!r}")
-        if answer[1] != b"200":
+        response = _RESPONSE.match(head + b"\r\n")
+        if response is None:
+            raise ValueError(f"not a response with a length: {head!r}")
+        if response[1] != b"200":
             self._counts.errors += 1
         connection.closes = _CLOSES.search(head + b"\r\n") is not None
-        connection.left = int(answer[2]) - len(body)
+        connection.remaining = int(response[2]) - len(body)
         self._counts.received += len(body)
         return True
 
-    def _answered(self, connection: _Connection) -> None:
+    def _finish(self, connection: _Connection) -> None:
         now = perf_counter()
-        self._under_way.discard(connection)
-        self._answers += 1
+        self._in_flight.discard(connection)
+        self._responses += 1
         if self._counting:
-            self._counts.answers += 1
+            self._counts.responses += 1
             self._counts.latencies.append((now - connection.sent_at) * 1000)
         if self._ending:
             return
         if connection.closes:
-            connection = self._renewed(connection)
+            connection = self._reconnect(connection)
         self._rest_or_send(connection, now)
 
     def _fail(self, connection: _Connection) -> None:
         self._counts.errors += 1
-        self._under_way.discard(connection)
-        fresh = self._renewed(connection)
+        self._in_flight.discard(connection)
+        fresh = self._reconnect(connection)
         if not self._ending:
             self._rest_or_send(fresh, perf_counter())
 
@@ -233,17 +233,17 @@ class _Loop:
             self._send(connection)
 
     def _replace(self, connection: _Connection) -> None:
-        fresh = self._renewed(connection)
+        fresh = self._reconnect(connection)
         self._resting = deque(
             (due, fresh if each is connection else each) for due, each in self._resting
         )
 
-    def _renewed(self, connection: _Connection) -> _Connection:
+    def _reconnect(self, connection: _Connection) -> _Connection:
         self._selector.unregister(connection.sock)
         connection.sock.close()
         return self._connect()
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:
-    """Return the value at ``part`` (0 to 1) of values in order; 0 where there are none."""
+    """Return the value at ``part`` (0 to 1) of sorted values; 0 if there are none."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0

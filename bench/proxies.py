@@ -2,12 +2,12 @@
 
     python bench/proxies.py [--quick]       about five minutes; with --quick one
 
-The gateway, nginx that asks the gateway (auth_request) and Envoy that does (ext_authz) judge
-a valid token on each request; nginx alone, werkzeug's ProxyMiddleware and a public route of
-the gateway let all pass. ProxyMiddleware runs under the gateway's own server. Everything has
-as many workers and the same backend: nginx, which gives its bytes away an order of magnitude
-faster than any of the Python servers asks for them. Load, proxies, store and backend share the
-cores, so absolute figures are this machine's; quote the ratios. Needs Linux, and nginx on PATH.
+Three proxies check a valid token on each request: the gateway, nginx that asks the gateway
+(auth_request), and Envoy that asks the gateway (ext_authz). Three let every request pass: nginx
+alone, werkzeug's ProxyMiddleware, and the gateway on a public route. ProxyMiddleware runs under the
+gateway's own server. All have the same number of workers and the same backend: nginx, ten times as
+fast as the Python servers. Load, proxies, store and backend share the cores, so the absolute
+figures are this machine's: quote the ratios. Needs Linux, and nginx on PATH.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.forward_auth.proxies import envoy
 
 CONNECTIONS = (1, 32, 256)
 WORKERS = 2
-#: How often the hop is measured.
+#: The number of times that the hop is measured.
 ROUNDS = 5
 
 GATEWAY = "gateway"
@@ -53,7 +53,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Body:
-    """What is asked for, and how its rate is told."""
+    """The body of the responses, and the unit of its rate."""
 
     title: str
     path: str
@@ -63,7 +63,7 @@ class Body:
 
 
 SMALL = Body(
-    f"Answers of {SMALL_BYTES} bytes",
+    f"Responses of {SMALL_BYTES} bytes",
     "/files/small",
     "requests/s",
     SMALL_BYTES,
@@ -79,7 +79,7 @@ QUICK = Times(warm_up=0.2, small=0.5, large=0.5, patience=8.0)
 
 @dataclass(frozen=True)
 class Result:
-    """What one target gave, and what its servers used for it."""
+    """The load of one target, and the resources that its servers used for it."""
 
     load: Load
     #: Microseconds of processor time for each request, by server.
@@ -90,7 +90,9 @@ class Result:
 def main() -> None:
     """Measure, and print tables as Markdown."""
     parser = argparse.ArgumentParser(description="Compare the gateway with other proxies.")
-    parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short test run; its figures mean nothing"
+    )
     times = QUICK if parser.parse_args().quick else THOROUGH
     if shutil.which("nginx") is None:
         raise SystemExit("no nginx on PATH: apt install nginx")
@@ -131,9 +133,9 @@ def _compare(targets: dict[str, Target], body: Body, times: Times) -> None:
         f"| ---: | --- |{' ---: |' * 8}"
     )
     for connections in CONNECTIONS:
-        # One after the other, so that what disturbs the machine disturbs all.
+        # One after the other, so that a disturbance of the machine affects all of them.
         results = {
-            name: _measured(
+            name: _measure_target(
                 target, target.message(body.path), connections, body.seconds(times), times
             )
             for name, target in targets.items()
@@ -151,7 +153,7 @@ def _compare(targets: dict[str, Target], body: Body, times: Times) -> None:
             )
 
 
-def _measured(
+def _measure_target(
     target: Target, message: bytes, connections: int, seconds: float, times: Times
 ) -> Result:
     servers = target.servers
@@ -169,7 +171,7 @@ def _measured(
     return Result(
         load,
         {
-            name: (server.cpu_seconds() - before[name]) / max(1, load.answers) * 1e6
+            name: (server.cpu_seconds() - before[name]) / max(1, load.responses) * 1e6
             for name, server in servers.items()
         },
         sum(server.peak_bytes() for server in servers.values()),
@@ -177,7 +179,7 @@ def _measured(
 
 
 def _ratio(load: Load, base: Load) -> str:
-    # Of bytes, since few whole bodies of 10 MB fit into the time.
+    # The ratio of bytes, because few whole bodies of 10 MB fit into the time.
     return f"{load.bytes_per_second / max(1.0, base.bytes_per_second):.2f}"
 
 
@@ -186,16 +188,16 @@ def _processor_time(result: Result) -> float:
 
 
 def _hop(stand: Stand, times: Times) -> None:
-    """Measure an application bare, wrapped and proxied, and what asking the gateway costs."""
+    """Measure an application bare, wrapped and proxied, and the verify endpoint."""
     bare = stand.wsgi("bench.applications:bare", "/small")
     asked = stand.gateway_for_proxies()
-    question = ("X-Original-Method: GET", "X-Original-URI: /small")
+    original = ("X-Original-Method: GET", "X-Original-URI: /small")
     plain = str(stand.settings(bare.port))
     audited = str(stand.settings(bare.port, ("requests = false", "requests = true")))
     ready = "/oauth/health"
     wrapped = stand.wsgi("bench.applications:wrapped", ready, GATEWAY_CONFIG=plain)
     proxied = stand.wsgi("bench.applications:proxied", ready, GATEWAY_CONFIG=plain)
-    told = stand.wsgi("bench.applications:proxied", ready, GATEWAY_CONFIG=audited)
+    with_audit = stand.wsgi("bench.applications:proxied", ready, GATEWAY_CONFIG=audited)
     print(
         "\n### The hop, and the gateway's part of a request: one worker, 8 connections\n\n"
         f"| what | requests/s | CPU µs/request | p50 ms | p99 ms | errors |\n| --- |{' ---: |' * 5}"
@@ -204,16 +206,19 @@ def _hop(stand: Stand, times: Times) -> None:
         ("bare application", bare, request("/small")),
         ("wrapped", wrapped, request("/small", asked.token)),
         ("proxied", proxied, request("/small", asked.token)),
-        ("proxied, an audit line for each request", told, request("/small", asked.token)),
+        ("proxied, an audit line for each request", with_audit, request("/small", asked.token)),
         (
             "asked by a proxy (/oauth/verify)",
             asked,
-            request("/oauth/verify", asked.token, *question),
+            request("/oauth/verify", asked.token, *original),
         ),
     )
-    # In turns, so that what disturbs the machine disturbs all; then the middle one of each.
+    # In turns, so that a disturbance affects all of them; the middle result of each counts.
     rounds = [
-        {name: _measured(target, message, 8, times.small, times) for name, target, message in rows}
+        {
+            name: _measure_target(target, message, 8, times.small, times)
+            for name, target, message in rows
+        }
         for _ in range(ROUNDS)
     ]
     results = {

@@ -1,4 +1,4 @@
-"""What the processes of a server use: memory and processor time, as Linux tells in /proc."""
+"""Memory and processor time of a server's processes, from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Server:
-    """A server by its first process; its children count as well."""
+    """A server, by the id of its first process; its child processes count as well."""
 
     pid: int
 
@@ -27,25 +27,25 @@ class Server:
         return found
 
     def forget_peak(self) -> None:
-        """Let the peak of the memory begin at what is in use now."""
+        """Reset the peak of the memory to the present use."""
         for pid in self.processes():
             with suppress(OSError):
                 (_PROC / f"{pid}/clear_refs").write_text("5")
 
     def peak_bytes(self) -> int:
-        """Return the largest resident sets since, summed; pages shared after a fork count twice."""
+        """Return the sum of the peaks since; pages that processes share count for each of them."""
         return self._memory("VmHWM")
 
     def resident_bytes(self) -> int:
-        """Return the resident sets at the moment, summed."""
+        """Return the sum of the present resident sets."""
         return self._memory("VmRSS")
 
     def cpu_seconds(self) -> float:
-        """Return the processor time used so far."""
+        """Return the processor time that the server has used so far."""
         ticks = 0
         for pid in self.processes():
             with suppress(FileNotFoundError):
-                # After the name in parentheses, which may hold anything.
+                # The fields follow the process's name in parentheses, which may hold any character.
                 fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / _TICKS

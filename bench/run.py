@@ -2,9 +2,9 @@
 
     make bench
 
-It starts all it needs on loopback: a private store, and the same small application three
-times under the same server (gunicorn, one gevent worker): bare, wrapped in the gateway, and
-behind the gateway as a proxy. Absolute figures are this machine's; quote the ratios.
+It starts everything on loopback: a private store, and the same small application three times under
+the same server (gunicorn, one gevent worker): bare, wrapped in the gateway, and behind the gateway
+as a proxy. The absolute figures are this machine's: quote the ratios.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _print_operations(
         ("refresh", refresh),
         ("authorization, signed in and remembered", authorize),
     ):
-        operation()  # what is noted once a minute, or loaded once, is out of the way
+        operation()  # the first call also writes what is written once a minute
         print(f"| {name} | {_commands(store, operation)} |")
 
     started = time.perf_counter()
@@ -137,17 +137,18 @@ def _print_operations(
 
 
 def _commands(store: redis.Redis, operation: Callable[[], object]) -> int:
-    """Count the commands that ``operation`` makes the gateway send, with MONITOR."""
-    with _monitored(store) as seen:
+    """Count with MONITOR the commands that ``operation`` makes the gateway send."""
+    with _monitor(store) as seen:
         operation()
     return len(seen)
 
 
 @contextmanager
-def _monitored(store: redis.Redis) -> Iterator[list[str]]:
+def _monitor(store: redis.Redis) -> Iterator[list[str]]:
+    """Collect the commands that the server gets inside the ``with``."""
     seen: list[str] = []
     ended = threading.Event()
-    # A connection that is there already: what a new one says of itself would be counted.
+    # This connection is open already: the first commands of a new one would be counted.
     with store.client() as end, store.monitor() as monitor:
         end.ping()
 
@@ -155,7 +156,7 @@ def _monitored(store: redis.Redis) -> Iterator[list[str]]:
             for each in monitor.listen():
                 if each["command"] == "ECHO ended":
                     break
-                # What a script does inside the server is no round trip.
+                # A command inside a script is no round trip.
                 if each["client_type"] != "lua" and each["command"] != "PING":
                     seen.append(each["command"])
             ended.set()

@@ -1,7 +1,8 @@
-"""What bench/proxies.py and bench/concurrency.py measure, running on free ports of loopback.
+"""Runs the servers that bench/proxies.py and bench/concurrency.py measure, on loopback.
 
-Every gateway has the same store and secret key, so one token is good for all of them. Nothing
-writes a line for each request, unless it is said: neither access logs nor audit lines.
+All gateways have the same store and secret key, so one token is valid at all of them. No server
+writes a line for each request, neither to an access log nor to the audit log, unless the caller
+asks for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.support.running_gateway import write_settings
 SMALL_BYTES = 100
 LARGE_BYTES = 10_000_000
 
-# What would end connections early or lead bodies through files is not left at its default.
+# Some defaults of nginx would close connections early or write bodies to files.
 _NGINX = """\
 daemon off;
 pid {folder}/nginx.pid;
@@ -65,7 +66,7 @@ server {{
 
 @dataclass(frozen=True)
 class Target:
-    """Something to be measured: how to ask it, and the servers that work on it, by name."""
+    """One thing to measure: its port and token, and the servers that do its work, by name."""
 
     port: int
     token: str | None
@@ -77,7 +78,7 @@ class Target:
 
 
 class Stand:
-    """Starts servers in ``workers`` processes each; they end with ``stack``."""
+    """Starts servers with ``workers`` processes each; ``stack`` stops them."""
 
     def __init__(self, stack: ExitStack, workers: int) -> None:
         self._stack = stack
@@ -86,14 +87,14 @@ class Stand:
         self._started = 0
 
     def folder(self) -> Path:
-        """Make a folder for a server."""
+        """Make a new folder for a server, and return it."""
         self._started += 1
         folder = self._folder / str(self._started)
         folder.mkdir()
         return folder
 
     def settings(self, backend: int, *replace: tuple[str, str], port: int | None = None) -> Path:
-        """Write a configuration file, edited by ``replace``."""
+        """Write a configuration file with ``replace`` applied to it, and return its path."""
         return write_settings(
             self.folder(),
             port=port or free_port(),
@@ -116,16 +117,16 @@ class Stand:
         return Target(port, token_of(port), {"gateway": server})
 
     def gateway_for_proxies(self) -> Target:
-        """Run a gateway that believes the proxies on this machine."""
+        """Run a gateway that trusts the proxies on this machine."""
         return self.gateway(9, ('"127.0.0.2"', '"127.0.0.1"'))
 
     def wsgi(self, app: str, ready: str, **environ: str) -> Target:
-        """Run a WSGI application under the server that ``gateway serve`` is made of."""
+        """Run a WSGI application under the worker of ``gateway serve``."""
         port = free_port()
         command = [
             *python_module("gunicorn", "--worker-class", "gateway.server.worker.Worker"),
             *("--workers", str(self._workers), "--worker-connections", "1000"),
-            # As there, nobody's X-Forwarded-Proto is believed, and none is looked at.
+            # As in ``gateway serve``, no X-Forwarded-Proto is believed or even read.
             *("--forwarded-allow-ips", "", "--forwarder-headers", ""),
             *("--bind", f"127.0.0.1:{port}", "--no-control-socket", app),
         ]
@@ -133,20 +134,20 @@ class Stand:
         return Target(port, None, {"gunicorn": server})
 
     def backend(self) -> Target:
-        """Run nginx: /files/small comes from memory, /files/large from the page cache."""
+        """Run nginx as the backend: /files/small is in memory, /files/large in the page cache."""
         folder, port = self.folder(), free_port()
         (folder / "large").write_bytes(bytes(LARGE_BYTES))
         servers = _BACKEND.format(port=port, folder=folder, small="x" * SMALL_BYTES)
         return Target(port, None, {"backend": self._nginx(folder, port, servers)})
 
     def nginx_alone(self, backend: int) -> Target:
-        """Run nginx as a proxy that asks nobody."""
+        """Run nginx as a proxy that asks no gateway."""
         port = free_port()
         servers = _ALONE.format(port=port, backend=backend)
         return Target(port, None, {"nginx": self._nginx(self.folder(), port, servers)})
 
     def nginx_asking(self, gateway: Target, backend: int) -> Target:
-        """Run the nginx example, less TLS, with an idle connection for each client."""
+        """Run the nginx example without TLS, with an idle connection for each client."""
         port = free_port()
         servers = edited(
             "nginx.conf",
@@ -163,7 +164,7 @@ class Stand:
         return Target(port, gateway.token, {"nginx": nginx, **gateway.servers})
 
     def envoy_asking(self, binary: str, gateway: Target, backend: int) -> Target:
-        """Run the Envoy example, less TLS."""
+        """Run the Envoy example without TLS."""
         port, folder = free_port(), self.folder()
         text = edited(
             "envoy.yaml",
@@ -190,7 +191,7 @@ class Stand:
         ready: str,
         environ: dict[str, str] | None = None,
     ) -> Server:
-        """Run a server until the end; it is ready when ``ready`` has any answer."""
+        """Run a server until the stack ends; it is ready when ``ready`` gets any response."""
         process = self._stack.enter_context(
             running(
                 command,
@@ -205,14 +206,14 @@ class Stand:
     def _nginx(self, folder: Path, port: int, servers: str) -> Server:
         config = folder / "nginx.conf"
         config.write_text(_NGINX.format(folder=folder, workers=self._workers, servers=servers))
-        # As root, nginx would let its workers be somebody who cannot read this folder.
+        # Started as root, nginx would run its workers as a user who cannot read this folder.
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
         command = ["nginx", "-c", str(config), "-e", str(folder / "error.log"), *user]
         return self.run(command, folder, port, "/")
 
 
 def token_of(port: int) -> str:
-    """Sign in, allow, and return the access token."""
+    """Sign in, allow the client, and return its access token."""
     url = f"http://127.0.0.1:{port}"
     browser = Browser(url)
     assert browser.sign_in().status_code == 303

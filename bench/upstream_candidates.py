@@ -1,8 +1,8 @@
-"""What one forwarded request costs over several HTTP clients, in one run.
+"""Measures what one forwarded request costs with several HTTP clients, in one run.
 
-A backend of its own answers on loopback from another process, so that only the client's work
-counts as CPU time. Candidates take turns in short rounds, and the best round of each counts,
-because whatever else runs on the machine only ever adds.
+A backend in another process responds on loopback, so that only the client's work counts as CPU
+time. The candidates take turns in short rounds, and the best round of each counts: other programs
+on the machine can only make a round slower.
 
     python bench/upstream_candidates.py
 """
@@ -45,7 +45,7 @@ FIELDS = {
 
 
 def serve() -> None:
-    """Answer every request on kept-alive connections until standard input ends."""
+    """Respond to every request on kept-alive connections until standard input closes."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     fields = b"Content-Type: text/plain\r\nServer: bench\r\nX-One: 1\r\nSet-Cookie: a=b\r\n"
@@ -53,7 +53,7 @@ def serve() -> None:
     small = head % len(SMALL) + SMALL
     large = head % LARGE_BYTES + b"x" * LARGE_BYTES
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         received = b""
         while data := connection.recv(65536):
@@ -65,7 +65,7 @@ def serve() -> None:
     def accept() -> None:
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+            threading.Thread(target=respond, args=(connection,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     sys.stdin.read()
@@ -80,15 +80,15 @@ class Figures:
 
     def add(self, count: int, request: Callable[[], int]) -> None:
         """Time one round of ``count`` requests."""
-        started, worked = time.perf_counter(), time.process_time()
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(count):
             request()
-        self.wall = min(self.wall, (time.perf_counter() - started) / count * 1e6)
-        self.cpu = min(self.cpu, (time.process_time() - worked) / count * 1e6)
+        self.wall = min(self.wall, (time.perf_counter() - wall_start) / count * 1e6)
+        self.cpu = min(self.cpu, (time.process_time() - cpu_start) / count * 1e6)
 
 
 def candidates(port: int, path: str) -> dict[str, Callable[[], int]]:
-    """Give a function for each candidate that makes one request and counts the body."""
+    """Return for each candidate a function that makes one request and counts the body's bytes."""
     plain = http.client.HTTPConnection("127.0.0.1", port)
 
     def with_http_client() -> int:
@@ -120,7 +120,7 @@ def candidates(port: int, path: str) -> dict[str, Callable[[], int]]:
         count = 0
         while data := exchange.read_body():
             count += len(data)
-        exchange.answer.discard()
+        exchange.response.discard()
         pool.release(connection, reusable=exchange.reusable)
         return count
 
@@ -188,9 +188,9 @@ def main() -> None:
         assert backend.stdout is not None
         port = int(backend.stdout.readline())
         small = measure(port, "/small", len(SMALL), SMALL_REQUESTS)
-        print_table(f"An answer of {len(SMALL)} bytes", small)
+        print_table(f"A response of {len(SMALL)} bytes", small)
         large = measure(port, "/large", LARGE_BYTES, LARGE_REQUESTS)
-        print_table(f"An answer of {LARGE_BYTES // 1_000_000} MB", large)
+        print_table(f"A response of {LARGE_BYTES // 1_000_000} MB", large)
     finally:
         backend.terminate()
         backend.wait()

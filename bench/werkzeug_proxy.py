@@ -1,4 +1,4 @@
-"""werkzeug's ProxyMiddleware, to be measured: /files/ goes to BENCH_BACKEND, a URL."""
+"""werkzeug's ProxyMiddleware: it forwards /files/ to the URL in BENCH_BACKEND."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WSGI application with the gateway around it; any WSGI server runs it.
+"""A WSGI application with the gateway around it, for any WSGI server.
 
 GATEWAY_CONFIG=/etc/oauth-gateway/gateway.toml gunicorn --bind 127.0.0.1:8000 wsgi_app:app
 """
@@ -13,7 +13,7 @@ from gateway import OAuthGateway, load_config
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with the user's name: the place of your own Flask, Django or other application."""
+    """Greet the user; put your own Flask, Django or other application in its place."""
     user = environ.get("REMOTE_USER", "nobody")
     body = f"Hello, {user}. This is {environ['PATH_INFO']}.\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]

@@ -1,4 +1,4 @@
-"""Puts the parts of one gateway together. The only place that knows them all."""
+"""Puts the parts of one gateway together. No other module knows them all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from gateway.access.routes import Routes
 from gateway.clients.registry import Clients
 from gateway.config.settings import Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
+from gateway.grants.access import AccessTokens
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
+from gateway.grants.entitlements import Entitlements
+from gateway.grants.live_grants import LiveGrants
+from gateway.grants.validator import Parts
+from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
+from gateway.site.applications_page import ApplicationsPage
+from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions, session_cookie_name
 from gateway.site.dispatcher import Dispatcher, Endpoint
 from gateway.site.endpoint_request import EndpointRequest
@@ -25,43 +32,48 @@ from gateway.site.health import Health
 from gateway.site.metadata import metadata
 from gateway.site.pages import Pages
 from gateway.site.responses import json_response
-from gateway.site.sign_in_pages import SignInPages
+from gateway.site.sign_in_pages import SignInElsewhere, SignInPages
 from gateway.site.verify import VerifyEndpoint
-from gateway.store.diagnostics import StoreCheck
+from gateway.store.diagnostics import StoreDiagnostics
 from gateway.store.rate_limits import AttemptLimit, FailureLimit
 from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.token import TokenKeys
+from gateway.users.choose_sign_in import choose_sign_in
+from gateway.users.password_sign_in import PasswordSignIn
 from gateway.users.session_store import SessionStore
-from gateway.users.sign_in import AskBackend, ResourceOwners
+from gateway.users.upstream_session import AskBackend
 
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-# One address may fail for this many names before it is stopped for all of them.
+# An address may fail for so many names before it is stopped for all of them.
 _NAMES_PER_ADDRESS = 10
 
-# The answer of the backend that says who its cookie belongs to is small.
-_LONGEST_WHO_ANSWER = 65_536
+# The backend's response that names the user of a cookie is small.
+_LONGEST_USER_RESPONSE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What decides, apart from HTTP: also what the command line works with."""
+    """The parts that decide, apart from HTTP. The command line works with them too."""
 
     redis: RedisClient
     store: TokenStore
     clients: Clients
     consents: ConsentStore
-    grants: Grants
+    grants: LiveGrants
+    access: AccessTokens
+    authorization_server: AuthorizationServer
     keys: TokenKeys
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """All that the middleware needs to answer or forward a request."""
+    """The parts with which the middleware answers or forwards a request."""
 
     redis: RedisClient
-    store_check: StoreCheck
+    store_diagnostics: StoreDiagnostics
+    proxies: TrustedProxies
     audit: Audit
     decisions: Decisions
     identity: IdentityHeaders
@@ -69,14 +81,17 @@ class GatewayParts:
 
 
 def core(settings: Settings) -> Core:
-    """Build what decides about grants. Nothing is connected yet."""
+    """Build the parts that decide about grants. Nothing is connected yet."""
     prefix = settings.store.key_prefix
     redis = RedisClient(settings.store)
     clients = Clients(settings.clients, redis, prefix)
     keys = TokenKeys(settings.secret_keys)
     store = TokenStore(redis, prefix, settings.tokens)
     consents = ConsentStore(redis, prefix, settings.tokens.grant_seconds)
-    return Core(redis, store, clients, consents, Grants(store, keys, clients, settings), keys)
+    entitlements = Entitlements(settings, clients)
+    access = AccessTokens(store, keys, entitlements)
+    server = AuthorizationServer(Parts(settings, clients, store, keys, entitlements), access)
+    return Core(redis, store, clients, consents, LiveGrants(store), access, server, keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
@@ -92,12 +107,12 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         [session_cookie_name(settings.issuer)],
     )
     sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
-    owners = ResourceOwners(settings.sign_in, sessions, _asking(backend, settings.issuer))
-    browsers = BrowserSessions(settings, built.keys, owners, identity)
+    sign_in = choose_sign_in(settings, sessions, _backend_client(backend, settings.issuer))
+    browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
     own_paths = {path for _, every in paths for path in every}
-    decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
+    decisions = Decisions(Routes(settings.routes), built.access, own_paths.union(ready, live))
 
     limits = settings.limits
     window = limits.attempt_seconds
@@ -105,13 +120,13 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         settings,
         pages=pages,
         browsers=browsers,
+        form=BrowserForm("consent", browsers, built.keys),
         consents=consents,
-        grants=grants,
-        clients=clients,
+        authorization_server=built.authorization_server,
         audit=audit,
     )
     client_endpoints = ClientEndpoints(
-        grants,
+        built.authorization_server,
         clients,
         FailureLimit(
             redis,
@@ -123,29 +138,41 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         ),
         audit,
     )
-    people_pages = SignInPages(
-        settings,
+    sign_in_pages = (
+        SignInPages(
+            settings,
+            pages=pages,
+            browsers=browsers,
+            sign_in=sign_in,
+            keys=built.keys,
+            authorization_server=built.authorization_server,
+            by_name=AttemptLimit(
+                redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
+            ),
+            by_address=FailureLimit(
+                redis,
+                prefix,
+                "network",
+                limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
+                window_seconds=window,
+            ),
+            audit=audit,
+        )
+        if isinstance(sign_in, PasswordSignIn)
+        else SignInElsewhere(pages)
+    )
+    applications = ApplicationsPage(
+        settings.scopes,
         pages=pages,
         browsers=browsers,
-        owners=owners,
-        sessions=sessions,
+        keys=built.keys,
         consents=consents,
         grants=grants,
         clients=clients,
-        by_name=AttemptLimit(
-            redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
-        ),
-        by_address=FailureLimit(
-            redis,
-            prefix,
-            "network",
-            limit=limits.sign_in_attempts * _NAMES_PER_ADDRESS,
-            window_seconds=window,
-        ),
         audit=audit,
     )
-    store_check = StoreCheck(redis)
-    health = Health(redis, store_check)
+    store_diagnostics = StoreDiagnostics(redis)
+    health = Health(redis, store_diagnostics)
     document = metadata(settings)
 
     def show_metadata(request: EndpointRequest) -> Response:
@@ -162,32 +189,30 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             paths.verify,
             Endpoint("verify", VerifyEndpoint(decisions, identity, settings, audit), None),
         ),
-        (paths.sign_in, Endpoint("sign_in", people_pages.sign_in, both, for_people=True)),
-        (paths.sign_out, Endpoint("sign_out", people_pages.sign_out, both, for_people=True)),
-        (
-            paths.applications,
-            Endpoint("applications", people_pages.applications, both, for_people=True),
-        ),
+        (paths.sign_in, Endpoint("sign_in", sign_in_pages.sign_in, both, for_people=True)),
+        (paths.sign_out, Endpoint("sign_out", sign_in_pages.sign_out, both, for_people=True)),
+        (paths.applications, Endpoint("applications", applications, both, for_people=True)),
         (paths.health, Endpoint("health", health.ready, get)),
         (ready, Endpoint("health", health.ready, get)),
         (live, Endpoint("health", health.live, get)),
         (paths.metadata, Endpoint("metadata", show_metadata, get, cross_origin=True)),
     ):
         own.add(where, endpoint)
-    return GatewayParts(redis, store_check, audit, decisions, identity, own)
+    proxies = TrustedProxies(settings.server.trusted_proxies)
+    return GatewayParts(redis, store_diagnostics, proxies, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:
     return tuple(path + name for path in paths)
 
 
-def _asking(backend: WSGIApplication, issuer: str) -> AskBackend:
-    """Return how to send the backend a request of our own, in process or through the proxy."""
+def _backend_client(backend: WSGIApplication, issuer: str) -> AskBackend:
+    """Return a function that sends the backend a request, in process or through the proxy."""
 
     def ask(path: str, cookie: str) -> tuple[int, bytes]:
         environ = EnvironBuilder(path, base_url=issuer).get_environ()
         environ |= {"HTTP_COOKIE": cookie, "HTTP_ACCEPT": "application/json", "RAW_URI": path}
         body, status, _ = run_wsgi_app(backend, environ, buffered=True)
-        return int(status.split(" ", 1)[0]), b"".join(body)[:_LONGEST_WHO_ANSWER]
+        return int(status.split(" ", 1)[0]), b"".join(body)[:_LONGEST_USER_RESPONSE]
 
     return ask

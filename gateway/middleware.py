@@ -8,21 +8,25 @@ A request's way, top to bottom in :meth:`OAuthGateway.__call__`::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
-from gateway.access.decisions import Allowed, Denied, refused_path
-from gateway.access.identity import environ_key
+from gateway.access.decisions import (
+    Allowed,
+    Denied,
+    Unavailable,
+    refused_path,
+    refused_target,
+)
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
-from gateway.http.forwarding import request_target
-from gateway.http.paths import RefusedPath, readings
-from gateway.http.peers import client_address, is_trusted
+from gateway.http.header_policy import environ_key
+from gateway.http.judged_request import judged_request
+from gateway.http.path_reasons import PathReason
+from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
-from gateway.site.dispatcher import RETRY_AFTER
-from gateway.site.responses import denied_response, error_response
-from gateway.store.redis_client import StoreUnavailable
-from gateway.tokens.grant import AccessToken
+from gateway.http.request_target import request_target
+from gateway.site.responses import refusal_response
+from gateway.store.format_check import UnreadableStoreError, claim_format
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -36,28 +40,30 @@ class OAuthGateway:
     :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
-    and not WSGI's decoded path; that one is then judged. Raises EmbeddedStoreError if an
-    embedded store is configured and cannot run here.
+    and not WSGI's decoded path. The gateway then judges the raw target. Raises
+    EmbeddedStoreError if an embedded store is configured and cannot run here, and
+    UnreadableStoreError if a gateway that is too new for this one has written to the store.
     """
 
     def __init__(
         self, app: WSGIApplication, settings: Settings, *, raw_target: bool = False
     ) -> None:
         self._app = app
-        self._settings = settings
+        self._realm = settings.issuer
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
-        networks = settings.server.trusted_proxies
-        self._is_trusted = lru_cache(maxsize=4096)(lambda peer: is_trusted(peer, networks))
         self._pass_authorization = settings.upstream.pass_authorization
-        # A proxied backend is sent these by the proxy, over whatever the client sent.
-        self._added = {
-            environ_key(name): value
-            for name, value in ({} if raw_target else settings.upstream.headers).items()
-        }
+        # A proxied backend gets these from the proxy, in place of the client's own.
+        added = {} if raw_target else settings.upstream.headers
+        self._added = {environ_key(name): value for name, value in added.items()}
         self._parts.redis.open()
-        # Logs them. A store that does not answer yet is asked again by the health probe.
-        self._parts.store_check.warnings()
+        try:
+            claim_format(self._parts.redis, settings.store.key_prefix)
+        except UnreadableStoreError:
+            self.close()
+            raise
+        # This logs the warnings. If the store does not answer yet, the health probe asks again.
+        self._parts.store_diagnostics.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""
@@ -65,111 +71,69 @@ class OAuthGateway:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
-        self._parts.redis.begin_request()
+        self._parts.redis.start_request_budget()
         try:
-            path = self._judged_path(environ)
-            if path in self._parts.endpoints:
-                return self._parts.endpoints.answer(environ, path)(environ, start_response)
-            decision = self._parts.decisions.decide(
-                environ["REQUEST_METHOD"],
-                readings(path, escaped=self._raw_target),
-                environ.get("HTTP_AUTHORIZATION"),
-            )
-        except RefusedPath as refused:
-            decision = refused_path(refused.why)
+            path = self._path(environ)
         except ProxyError as fault:
-            self._record(environ, "refused", None, status=fault.status, why="target")
-            return respond(fault, environ, start_response)
-        except StoreUnavailable:
-            return self._unavailable(environ, start_response)
-        if isinstance(decision, Denied):
-            return self._denied(environ, start_response, decision)
-        return self._forward(environ, start_response, decision)
+            return self._refuse_target(fault, environ, start_response)
+        except RefusedPath as refused:
+            return self._refuse(refused_path(refused.why), environ, start_response)
+        # own endpoint?
+        if path in self._parts.endpoints:
+            return self._parts.endpoints.answer(environ, path)(environ, start_response)
+        # route, bearer
+        decision = self._decide(environ, path)
+        if not isinstance(decision, Allowed):
+            return self._refuse(decision, environ, start_response)
+        self._audit(environ, decision)
+        # identity
+        self._remove_claims(environ)
+        self._parts.identity.write(environ, decision.token)
+        # backend
+        return self._app(environ, start_response)
 
-    def _judged_path(self, environ: Environ) -> str:
+    def _path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.
 
         Raises RefusedPath where the client says how to divide it, and
         ProxyError where the server does not tell how the path was written.
         """
-        if not self._raw_target:
-            if "HTTP_SCRIPT_NAME" in environ or "HTTP_PATH_INFO" in environ:
-                # gunicorn takes these headers for WSGI's own variables, from a loopback peer.
-                raise RefusedPath("divided_by_client")
-            return str(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
-        target = request_target(environ)
-        environ["gateway.target"] = target
-        return target.partition("?")[0]
+        if self._raw_target:
+            target = environ["gateway.target"] = request_target(environ)
+            return target.partition("?")[0]
+        if "HTTP_SCRIPT_NAME" in environ or "HTTP_PATH_INFO" in environ:
+            # gunicorn takes these headers for WSGI's own variables, from a loopback peer.
+            raise RefusedPath(PathReason.DIVIDED_BY_CLIENT)
+        return str(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
 
-    def _forward(
-        self, environ: Environ, start_response: StartResponse, allowed: Allowed
-    ) -> Iterable[bytes]:
-        token = allowed.token
-        if self._parts.audit.requests:
-            self._record(environ, "allowed", token)
-        identity = self._parts.identity
-        trusted = self._is_trusted(environ.get("REMOTE_ADDR", ""))
-        identity.remove(environ, from_trusted_proxy=trusted)
+    def _decide(self, environ: Environ, path: str) -> Allowed | Denied | Unavailable:
+        return self._parts.decisions.decide(
+            environ["REQUEST_METHOD"],
+            path,
+            environ.get("HTTP_AUTHORIZATION"),
+            escaped=self._raw_target,
+        )
+
+    def _remove_claims(self, environ: Environ) -> None:
+        """Remove what the client says of itself, and add the operator's headers."""
+        trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
+        self._parts.identity.remove(environ, from_trusted_proxy=trusted)
         if not self._pass_authorization:
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
-        headers: tuple[tuple[str, str], ...] = ()
-        if token is not None:
-            headers = identity.headers(token)
-            for name, value in headers:
-                environ[environ_key(name)] = value
-            if token.user is not None:
-                environ["REMOTE_USER"] = token.user
-                environ["AUTH_TYPE"] = "Bearer"
-            environ["gateway.token"] = token
-        # The proxy sends these last, so that no Connection header of the client's can name
-        # them away.
-        environ["gateway.identity_headers"] = headers
-        return self._app(environ, start_response)
 
-    def _denied(
-        self, environ: Environ, start_response: StartResponse, denied: Denied
+    def _refuse(
+        self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        self._record(
-            environ,
-            "refused",
-            denied.token,
-            grant_id=denied.grant_id,
-            status=denied.status,
-            why=denied.why,
-        )
-        return denied_response(denied, self._settings.issuer)(environ, start_response)
+        self._audit(environ, refusal)
+        return refusal_response(refusal, self._realm)(environ, start_response)
 
-    def _unavailable(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        self._record(environ, "refused", None, status=503, why="store_unavailable")
-        return error_response(
-            503,
-            "temporarily_unavailable",
-            "The service cannot answer at the moment. Please try again.",
-            {"Retry-After": str(RETRY_AFTER)},
-        )(environ, start_response)
+    def _refuse_target(
+        self, fault: ProxyError, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        self._audit(environ, refused_target(fault.status, fault.error, fault.description))
+        return respond(fault, environ, start_response)
 
-    def _record(
-        self,
-        environ: Environ,
-        outcome: str,
-        token: AccessToken | None,
-        *,
-        grant_id: str | None = None,
-        **members: str | int,
-    ) -> None:
-        self._parts.audit.record(
-            "request",
-            outcome=outcome,
-            method=environ["REQUEST_METHOD"],
-            path=str(environ.get("PATH_INFO", "")),
-            client_id=token.client_id if token else None,
-            user=token.user if token else None,
-            grant_id=token.grant_id if token else grant_id,
-            address=client_address(
-                environ.get("REMOTE_ADDR", ""),
-                environ.get("HTTP_X_FORWARDED_FOR", ""),
-                self._settings.server.trusted_proxies,
-            ),
-            **members,
-        )
+    def _audit(self, environ: Environ, decision: Allowed | Denied | Unavailable) -> None:
+        request = judged_request(environ, self._parts.proxies.client_of(environ))
+        self._parts.audit.decision(request, decision)

@@ -27,9 +27,9 @@ def _gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     with ExitStack() as stack:
 
         @cache
-        def start(mode: str, name: str = "common", tokens: str = "") -> RunningGateway:
+        def start(mode: str, name: str = "common", **settings: object) -> RunningGateway:
             folder: Path = tmp_path_factory.mktemp(f"{name}-{mode}")
-            return stack.enter_context(running_gateway(mode, folder, tokens=tokens))
+            return stack.enter_context(running_gateway(mode, folder, **settings))
 
         yield start
 
@@ -54,7 +54,7 @@ def short_lived(_gateways: object) -> RunningGateway:
     tokens = (
         "code_seconds = 1\naccess_seconds = 1\nrefresh_seconds = 3\nrefresh_grace_seconds = 1\n"
     )
-    started: RunningGateway = _gateways("standalone", "short", tokens)  # type: ignore[operator]
+    started: RunningGateway = _gateways("standalone", "short", tokens=tokens)  # type: ignore[operator]
     return started
 
 

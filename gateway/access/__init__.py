@@ -1,1 +1,1 @@
-"""May this request go on: routes, decisions, and the identity that the backend is told."""
+"""May this request go on? Routes, decisions, and the identity that the backend is told."""

@@ -1,63 +1,130 @@
 """May this request go on? One decision for every way of running the gateway.
 
-A decision is a value: :class:`Allowed`, with the token if there was one, or :class:`Denied`,
-with what the client is told and why.
+A decision is a value: :class:`Allowed`, :class:`Denied` or :class:`Unavailable`. It says what the
+client is told, and what the audit log is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import ClassVar
 
-from gateway.access.routes import Routes
-from gateway.grants.grants import Grants
+from gateway.access.routes import Requirement, Routes
+from gateway.grants.access import AccessTokens
 from gateway.http.bearer import MalformedBearer, bearer_token, challenge
-from gateway.http.paths import RefusedPath
+from gateway.http.path_reasons import PathReason
+from gateway.http.paths import RefusedPath, readings
+from gateway.observe.audit import Value
+from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.grant import AccessToken
+
+
+class RequestReason(StrEnum):
+    """Why a request is refused, but for its path: the names that docs/audit.md lists."""
+
+    NO_CREDENTIALS = "no_credentials"
+    MALFORMED_BEARER = "malformed_bearer"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 - a reason, not a token
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    TARGET = "target"
+    STORE_UNAVAILABLE = "store_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """The request goes on; ``token`` is ``None`` on a public route."""
 
+    allowed: ClassVar[bool] = True
+
     token: AccessToken | None
+
+    def audit_members(self) -> dict[str, Value]:
+        """Return whose token it is."""
+        return {} if self.token is None else _about(self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
     """The request ends here, with ``status`` and RFC 6750's ``error`` (§3.1) if there is one.
 
-    ``why`` is a stable name for the audit log; ``token`` is the valid token that was not
-    enough, if that is the reason, and ``grant_id`` the grant of one that is valid no more.
+    ``challenge_helps`` tells whether another token could change that. ``token`` is the valid
+    token that was not enough, if that is the reason. ``grant_id`` is the grant of a token that is
+    valid no more.
     """
+
+    allowed: ClassVar[bool] = False
 
     status: int
     error: str | None
     description: str
-    why: str
+    why: RequestReason | PathReason
     scope: str = ""
     token: AccessToken | None = None
     grant_id: str | None = None
+    challenge_helps: bool = True
 
     def challenge(self, realm: str) -> str | None:
-        """Return the WWW-Authenticate value, ``None`` where a token would change nothing."""
-        if self.why.startswith("path_"):
+        """Return the WWW-Authenticate value, ``None`` where no token would help."""
+        if not self.challenge_helps:
             return None
         return challenge(realm, self.error, self.description, self.scope)
 
+    def audit_members(self) -> dict[str, Value]:
+        """Return the reason, and whose token it is, as far as that is known."""
+        whose: dict[str, Value] = {"grant_id": self.grant_id}
+        if self.token is not None:
+            whose = _about(self.token)
+        return {"status": self.status, "why": self.why, **whose}
 
-NO_CREDENTIALS = Denied(401, None, "An access token is required.", "no_credentials")
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The store gave no answer, so nothing is known of the token. It is no fault of the client's.
+
+    ``retry_after`` are the seconds after which the client should try again.
+    """
+
+    allowed: ClassVar[bool] = False
+
+    status: int = 503
+    error: str = "temporarily_unavailable"
+    description: str = "The service cannot answer at the moment. Please try again."
+    why: RequestReason = RequestReason.STORE_UNAVAILABLE
+    retry_after: int = 1
+
+    def audit_members(self) -> dict[str, Value]:
+        """Return the reason."""
+        return {"status": self.status, "why": self.why}
+
+
+NO_CREDENTIALS = Denied(401, None, "An access token is required.", RequestReason.NO_CREDENTIALS)
 MALFORMED_HEADER = Denied(
-    400, "invalid_request", "The Authorization header is malformed.", "malformed_bearer"
+    400,
+    "invalid_request",
+    "The Authorization header is malformed.",
+    RequestReason.MALFORMED_BEARER,
 )
 INVALID_TOKEN = Denied(
-    401, "invalid_token", "The access token is invalid, expired or revoked.", "invalid_token"
+    401,
+    "invalid_token",
+    "The access token is invalid, expired or revoked.",
+    RequestReason.INVALID_TOKEN,
 )
+UNAVAILABLE = Unavailable()
+PUBLIC = Allowed(None)
 
 
-def refused_path(why: str) -> Denied:
+def refused_path(why: PathReason) -> Denied:
     """The path has no single meaning, or one that no honest client sends."""
-    return Denied(400, "invalid_request", "The path is not acceptable.", f"path_{why}")
+    description = "The path is not acceptable."
+    return Denied(400, "invalid_request", description, why, challenge_helps=False)
+
+
+def refused_target(status: int, error: str, description: str) -> Denied:
+    """The request cannot be forwarded, because its target has no single meaning (RFC 9112 §3.2)."""
+    return Denied(status, error, description, RequestReason.TARGET, challenge_helps=False)
 
 
 def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
@@ -66,10 +133,14 @@ def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
         403,
         "insufficient_scope",
         "The access token lacks a scope that is needed here.",
-        "insufficient_scope",
+        RequestReason.INSUFFICIENT_SCOPE,
         " ".join(scopes),
         token,
     )
+
+
+def _about(token: AccessToken) -> dict[str, Value]:
+    return {"client_id": token.client_id, "user": token.user, "grant_id": token.grant_id}
 
 
 def _without_variation(path: str) -> str:
@@ -79,31 +150,40 @@ def _without_variation(path: str) -> str:
 class Decisions:
     """The decision core: route, then bearer, then scope.
 
-    ``own_paths`` are those at which the gateway answers itself. It has done so before anybody
-    asks here, so a path that is read as one of them is meant to reach the backend in its place;
-    many backends think nothing of a slash at the end, and some of upper case.
+    ``own_paths`` are the paths at which the gateway answers itself. It has done so before it
+    decides here. So a path that some server reads as one of them is meant for the backend, which
+    may have an endpoint of that name. Many backends ignore a slash at the end, some ignore case.
     """
 
-    def __init__(self, routes: Routes, grants: Grants, own_paths: Collection[str]) -> None:
+    def __init__(self, routes: Routes, grants: AccessTokens, own_paths: Collection[str]) -> None:
         self._routes = routes
         self._grants = grants
         self._own_paths = frozenset(map(_without_variation, own_paths))
 
     def decide(
-        self, method: str, readings: Sequence[str], authorization: str | None
-    ) -> Allowed | Denied:
-        """Decide about a request: its method, its path's readings, its Authorization header.
+        self, method: str, path: str, authorization: str | None, *, escaped: bool
+    ) -> Allowed | Denied | Unavailable:
+        """Decide about a request: its method, its path, its Authorization header.
 
-        One round trip to the store at most. Raises StoreUnavailable.
+        ``escaped`` tells whether ``path`` is raw, with its percent-escapes, or decoded. The
+        decision takes one round trip to the store at most.
         """
-        if any(_without_variation(reading) in self._own_paths for reading in readings):
-            return refused_path("own")
         try:
-            needed = self._routes.requirement(method, readings)
+            needed = self._requirement(method, readings(path, escaped=escaped))
+            return PUBLIC if needed.public else self._judge_bearer(needed, authorization)
         except RefusedPath as refused:
             return refused_path(refused.why)
-        if needed.public:
-            return Allowed(None)
+        except StoreUnavailable:
+            return UNAVAILABLE
+
+    def _requirement(self, method: str, paths: Sequence[str]) -> Requirement:
+        """Return what the route needs. Raises RefusedPath."""
+        if not self._own_paths.isdisjoint(map(_without_variation, paths)):
+            raise RefusedPath(PathReason.OWN)
+        return self._routes.requirement(method, paths)
+
+    def _judge_bearer(self, needed: Requirement, authorization: str | None) -> Allowed | Denied:
+        """Judge the bearer token and its scope. Raises StoreUnavailable."""
         try:
             presented = bearer_token(authorization)
         except MalformedBearer:

@@ -1,85 +1,75 @@
 """Who asks, told to the backend in headers that it can trust.
 
-What a client sends under these names is removed in every spelling, on public routes too:
-WSGI folds ``X_Forwarded_User`` and ``X-Forwarded-User`` into one key, so one key covers them.
-Some backends fold more than that (``X-Forwarded.User``), so such keys go as well.
+A client's own headers of these names are removed in every spelling, on public routes too. WSGI
+folds ``X_Forwarded_User`` and ``X-Forwarded-User`` into one key, so one key covers both. Some
+backends fold more than that (``X-Forwarded.User``), so such keys go as well.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from gateway.config.settings import Identity
+from gateway.http.bounded_cache import BoundedCache
+from gateway.http.header_policy import (
+    NEVER_FROM_CLIENTS,
+    TRUSTED_PROXY_ONLY,
+    environ_key,
+    fold,
+)
 from gateway.tokens.grant import AccessToken
 
-# The default names go whatever the configured ones are: a backend may know them by heart.
-# The others ask the backend to take the request for another one than was judged.
-_ALWAYS_REMOVED = (
-    "X-Forwarded-User",
-    "X-Forwarded-Client",
-    "X-Forwarded-Scope",
-    "X-HTTP-Method",
-    "X-HTTP-Method-Override",
-    "X-Method-Override",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-)
 
-# What a proxy in front may say, and nobody else.
-_PROXYS_TO_SAY = (
-    "X-Forwarded-Method",
-    "X-Forwarded-Path",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Uri",
-    "X-Original-Method",
-    "X-Original-URI",
-    "X-Script-Name",
-)
+class _Claims(BoundedCache[str]):
+    """From a WSGI key to itself if its header is removed, otherwise to ''.
 
-# A key with a character that is left alone by WSGI's folding, and not by every backend's;
-# sought in all keys at once, since every request pays for it.
-_ODD_KEY = re.compile(r"\n(HTTP_[A-Z0-9_]*+[^A-Z0-9_\n].*)")
-_ODD_CHARACTER = re.compile(r"[^A-Z0-9]")
+    Every request pays for the look-up, so it is one for each of its keys and no more.
+    """
 
+    def __init__(self, removed: frozenset[str]) -> None:
+        super().__init__()
+        self._removed = removed
 
-def environ_key(header: str) -> str:
-    """Return the WSGI key of a request header."""
-    return "HTTP_" + header.upper().replace("-", "_")
+    def compute(self, key: str) -> str:
+        """Tell whether a header with this key, in any spelling, is removed."""
+        return key if key.startswith("HTTP_") and fold(key[5:]) in self._removed else ""
 
 
 class IdentityHeaders:
-    """Removes identity from outside and writes the gateway's own."""
+    """Removes identity from outside and writes the gateway's own.
+
+    ``remote_user_header`` is the header in which a trusted proxy names the user, '' if there is
+    none. ``cookie_names`` are the gateway's own cookies.
+    """
 
     def __init__(
         self, names: Identity, remote_user_header: str, cookie_names: Iterable[str]
     ) -> None:
         self._names = (names.user, names.client, names.scope)
+        self._keys = {name: environ_key(name) for name in self._names}
         self._cookie_names = frozenset(cookie_names)
-        removed = [names.user, names.client, names.scope, *_ALWAYS_REMOVED]
-        if remote_user_header:
-            removed.append(remote_user_header)
-        self._removed = frozenset(map(_folded, map(environ_key, removed)))
-        self._removed_from_strangers = self._removed.union(map(environ_key, _PROXYS_TO_SAY))
+        never = NEVER_FROM_CLIENTS.union(map(fold, filter(None, [*self._keys, remote_user_header])))
+        self._claims_of_proxies = _Claims(never)
+        self._claims_of_clients = _Claims(never | TRUSTED_PROXY_ONLY)
 
     def remove(self, environ: dict[str, Any], *, from_trusted_proxy: bool) -> None:
         """Remove from ``environ`` all that a client could pass off as the gateway's word."""
-        removed = self._removed if from_trusted_proxy else self._removed_from_strangers
-        for key in removed:
-            environ.pop(key, None)
-        for key in _ODD_KEY.findall("\n".join(("", *environ))):
-            if _folded(key) in removed:
-                del environ[key]
+        claims = self._claims_of_proxies if from_trusted_proxy else self._claims_of_clients
+        for key in [key for key in environ if claims[key]]:
+            del environ[key]
         environ.pop("REMOTE_USER", None)
         environ.pop("AUTH_TYPE", None)
+        self._remove_own_cookies(environ)
+
+    def _remove_own_cookies(self, environ: dict[str, Any]) -> None:
         cookie = environ.get("HTTP_COOKIE")
-        if cookie is not None:
-            left = self.without_own_cookies(cookie)
-            if left:
-                environ["HTTP_COOKIE"] = left
-            else:
-                del environ["HTTP_COOKIE"]
+        if cookie is None:
+            return
+        if others := self.without_own_cookies(cookie):
+            environ["HTTP_COOKIE"] = others
+        else:
+            del environ["HTTP_COOKIE"]
 
     def without_own_cookies(self, cookie: str) -> str:
         """Return a Cookie header without the gateway's own cookies."""
@@ -95,19 +85,32 @@ class IdentityHeaders:
             if part.partition("=")[0].strip(' \t"') not in self._cookie_names
         )
 
+    def write(self, environ: dict[str, Any], token: AccessToken | None) -> None:
+        """Tell the application who asks; without a token nobody does.
+
+        The names are those of ``OAuthGateway``. The reverse proxy sends the headers of
+        ``gateway.identity_headers`` last: no Connection field of the client's can remove them.
+        """
+        headers = () if token is None else self.headers(token)
+        environ["gateway.identity_headers"] = headers
+        if token is None:
+            return
+        environ["gateway.token"] = token
+        for name, value in headers:
+            environ[self._keys[name]] = value
+        if token.user is not None:
+            environ["REMOTE_USER"] = token.user
+            environ["AUTH_TYPE"] = "Bearer"
+
     def headers(self, token: AccessToken) -> tuple[tuple[str, str], ...]:
-        """Return the headers that say who asks, as the bytes-in-latin-1 that WSGI wants."""
+        """Return the headers that say who asks, as the bytes-in-Latin-1 that WSGI wants."""
         values = zip(self._names, (token.user, token.client_id, token.scope), strict=True)
         return tuple((name, _header_value(value)) for name, value in values if value)
 
 
-def _folded(key: str) -> str:
-    return _ODD_CHARACTER.sub("_", key.upper())
-
-
 def _header_value(value: str) -> str:
-    # A name is UTF-8 on the wire. Control characters cannot be in one that signed in here, and
-    # must never reach a header all the same; if they were left out, two names could become one.
+    # A name is UTF-8 on the wire. A user who signed in here has no control characters in the
+    # name, and none must reach a header. To leave them out could make one name of two.
     if not value.isprintable():
         value = "".join(each if each.isprintable() else "?" for each in value)
     return value if value.isascii() else value.encode().decode("latin-1")

@@ -80,7 +80,7 @@ def client_list(path: Path) -> None:
         # All of them, before any is shown: half a list would look like a whole one.
         everyone = list(core.clients.all())
     for each in everyone:
-        columns = (each.client.client_id, each.registered, _kind(each.client), each.client.name)
+        columns = (each.client.client_id, each.source, _kind(each.client), each.client.name)
         click.echo("\t".join(columns))
 
 
@@ -104,7 +104,7 @@ def _lines(found: RegisteredClient, settings: Settings) -> tuple[tuple[str, str]
     return (
         ("client_id", shown.client_id),
         ("name", shown.name),
-        ("registered in", found.registered),
+        ("registered in", found.source),
         ("kind", _kind(shown)),
         ("redirect_uris", " ".join(shown.redirect_uris)),
         ("scopes", " ".join(shown.scopes)),

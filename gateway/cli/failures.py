@@ -19,11 +19,12 @@ def words_for_errors() -> Iterator[None]:
     """Turn the errors of a faulty configuration or a store out of reach into a Failure."""
     from gateway.config.file import ConfigError
     from gateway.store.embedded import EmbeddedStoreError
+    from gateway.store.format_check import UnreadableStoreError
     from gateway.store.redis_client import StoreUnavailable
 
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, UnreadableStoreError) as error:
         raise Failure(str(error)) from None
     except EmbeddedStoreError as error:
         raise Failure(f"the embedded store does not run: {error}") from None

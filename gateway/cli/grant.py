@@ -55,9 +55,8 @@ def grant_repair(path: Path) -> None:
     """List every live grant again, so that list and revoke find it; after a failover."""
     from gateway.grants.index_repair import list_live_grants_again
 
-    with open_core(path) as (core, settings):
-        longest = settings.tokens.code_seconds + settings.tokens.grant_seconds
-        count = list_live_grants_again(core.redis, core.store, longest)
+    with open_core(path) as (core, _):
+        count = list_live_grants_again(core.redis, core.store)
     click.echo(f"listed {count_of(count, 'live grant')}")
 
 

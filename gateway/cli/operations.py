@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.failures import words_for_errors
+from gateway.protocol.reasons import Why
 
 if TYPE_CHECKING:
     from gateway.assembly import Core
@@ -31,12 +32,14 @@ def open_core(path: Path) -> Iterator[tuple[Core, Settings]]:
     """Give what decides about grants, connected to its store, and the settings of the file."""
     from gateway import assembly
     from gateway.config.file import load_config
+    from gateway.store.format_check import claim_format
 
     with words_for_errors():
         settings = load_config(path)
         core = assembly.core(settings)
         core.redis.open()
         try:
+            claim_format(core.redis, settings.store.key_prefix)
             yield core, settings
         finally:
             core.redis.close()
@@ -46,7 +49,7 @@ def record(settings: Settings, event: str, **about: str | None) -> None:
     """Write a line to the audit log: the command line did this."""
     from gateway.observe.audit import Audit
 
-    Audit(settings.audit).record(event, outcome="allowed", why="command_line", **about)
+    Audit(settings.audit).record(event, outcome="allowed", why=Why.COMMAND_LINE, **about)
 
 
 def end_grants(

@@ -28,6 +28,6 @@ def serve(path: Path, listen: str | None) -> None:
         if listen is not None and (fault := listen_fault(listen)) is not None:
             raise Failure(f"--listen {listen}: {fault}")
         try:
-            standalone.serve(lambda: standalone.overridden(load_config(path), listen))
+            standalone.serve(lambda: standalone.with_listen(load_config(path), listen))
         except standalone.CannotListen as error:
             raise Failure(str(error)) from None

@@ -10,6 +10,15 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, get_args
 
+from gateway.http.header_policy import (
+    FRAMING,
+    NOT_FOR_IDENTITY,
+    fold,
+    is_field_name,
+    is_field_value,
+    is_method,
+)
+
 SECRET_KEY_BYTES = 32
 
 #: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).
@@ -29,24 +38,6 @@ _PATH = re.compile(rf"(?:/(?:{_PLAIN_SEGMENT}|%[0-9A-Fa-f]{{2}})*)+")
 _QUERY = re.compile(rf"(?:{_PLAIN_SEGMENT}|[/?]|%[0-9A-Fa-f]{{2}})*")
 _DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:[/;]|$)", re.IGNORECASE)
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
-
-# RFC 9110 §5.6.2 and §5.5.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-# Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6), in the
-# spelling to which WSGI folds every header name.
-_FRAMING_FIELDS = frozenset(
-    {"CONNECTION", "CONTENT_LENGTH", "EXPECT", "HTTP2_SETTINGS", "KEEP_ALIVE"}
-    | {"PROXY_AUTHENTICATE", "PROXY_AUTHENTICATION_INFO", "PROXY_AUTHORIZATION"}
-    | {"PROXY_CONNECTION", "TE", "TRAILER", "TRANSFER_ENCODING", "UPGRADE"}
-)
-
-# Fields that mean something else than a name to a backend.
-_OTHER_FIELDS = frozenset(
-    {"AUTHORIZATION", "CONTENT_TYPE", "COOKIE", "FORWARDED", "HOST", "PROXY", "VIA"}
-    | {"X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PROTO"}
-)
 
 _UNIX_SOCKET = re.compile(r"unix:/[^/\0-\x1f][^\0-\x1f]*")
 _DATABASE = re.compile(r"(/[0-9]{0,5})?")
@@ -221,6 +212,16 @@ def route_path_fault(pattern: str) -> str | None:
     return _dot_segment_fault(pattern)
 
 
+def host_name_fault(host: str) -> str | None:
+    """RFC 3986 §3.2.2: a name or an address, as a rule names it: without a port."""
+    if not host or _HOST_NAME.fullmatch(host):
+        return None
+    return "must be a host in lower case, without a port: shop.example"
+
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+
+
 def backend_target_fault(target: str) -> str | None:
     """RFC 9112 §3.2.1, origin-form: a path of the backend, perhaps with a query."""
     path, _, query = target.partition("?")
@@ -245,33 +246,28 @@ def _dot_segment_fault(path: str) -> str | None:
 # --- Header fields
 
 
-def folded_header(name: str) -> str:
-    """Return the one spelling that WSGI, or a careless backend, folds a header name to."""
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
-
-
 def field_name_fault(name: str) -> str | None:
-    """RFC 9110 §5.6.2: a token."""
-    return None if _TOKEN.fullmatch(name) else "must be a header name"
+    """RFC 9110 §5.1: a token."""
+    return None if is_field_name(name) else "must be a header name"
 
 
 def field_value_fault(value: str) -> str | None:
     """RFC 9110 §5.5: no control characters, above all no CR, LF or NUL; bytes are Latin-1."""
-    if not _FIELD_VALUE.fullmatch(value):
+    if not is_field_value(value):
         return "must have no control characters and none beyond Latin-1"
     return None
 
 
 def upstream_header_fault(name: str) -> str | None:
     """Take a field that can be added to any request, because it does not frame the request."""
-    if folded_header(name) in _FRAMING_FIELDS:
+    if fold(name) in FRAMING:
         return "must not be set: it belongs to the connection to the backend"
     return field_name_fault(name)
 
 
 def identity_header_fault(name: str) -> str | None:
     """Take a field that has no meaning of its own, so that it can carry a name."""
-    if folded_header(name) in _FRAMING_FIELDS | _OTHER_FIELDS:
+    if fold(name) in NOT_FOR_IDENTITY:
         return "must be a header of its own, not one with another meaning"
     return field_name_fault(name)
 
@@ -283,7 +279,7 @@ def remote_user_header_fault(name: str) -> str | None:
 
 def method_fault(method: str) -> str | None:
     """RFC 9110 §9.1: a token. Methods are case-sensitive, and all in use are in upper case."""
-    if not _TOKEN.fullmatch(method) or method != method.upper():
+    if not is_method(method) or method != method.upper():
         return "must be a method in upper case"
     return None
 

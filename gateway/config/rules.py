@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config.grammar import folded_header
 from gateway.config.places import TOP, ConfigFault, Place, nearest_name
 from gateway.config.settings import Client, Settings
+from gateway.http.header_policy import fold
 from gateway.http.peers import UNIX
 from gateway.protocol.redirect_uris import is_loopback_host
 
@@ -92,7 +92,7 @@ def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFaul
     place = TOP.table("identity")
     owners: dict[str, str] = {}
     for key, name in _identity_headers(settings):
-        owner = owners.setdefault(folded_header(name), key)
+        owner = owners.setdefault(fold(name), key)
         if owner != key:
             yield _clash(place.key(key), f"is the header of {owner} already", place.key(owner))
 
@@ -100,15 +100,15 @@ def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFaul
 def added_headers_are_not_identity(settings: Settings) -> Iterator[CrossCheckFault]:
     """A header with a fixed value must not replace one that says who asks."""
     headers, identity = TOP.table("upstream").table("headers"), TOP.table("identity")
-    owners = {folded_header(name): key for key, name in _identity_headers(settings)}
+    owners = {fold(name): key for key, name in _identity_headers(settings)}
     names: dict[str, str] = {}
     for name in settings.upstream.headers:
-        owner = owners.get(folded_header(name))
+        owner = owners.get(fold(name))
         if owner is not None:
             message = f"is the header of {identity.key(owner)}"
             yield _clash(headers.key(name), message, identity.key(owner))
-        if names.setdefault(folded_header(name), name) != name:
-            yield _clash(headers.key(name), f"is the same header as {names[folded_header(name)]}")
+        if names.setdefault(fold(name), name) != name:
+            yield _clash(headers.key(name), f"is the same header as {names[fold(name)]}")
 
 
 def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:

@@ -1,1 +1,1 @@
-"""``gateway demo``: everything at once, to try."""
+"""``gateway demo``: a gateway and everything around it, to try."""

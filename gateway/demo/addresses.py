@@ -1,4 +1,4 @@
-"""Where the parts of the demo are, and the sockets that the sample sites listen on."""
+"""The addresses of the demo's parts, and the sockets that the sample sites listen on."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Addresses:
 
     @property
     def redirect_uri(self) -> str:
-        """Where the sample client is registered to take codes."""
+        """The URI at which the sample client is registered to receive codes."""
         return f"{self.client}/oauth_code"
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Listening sockets of the two sites. Their ports are had before anything is started."""
+    """Listening sockets of the two sample sites, bound before anything is started."""
 
     client: socket.socket
     backend: socket.socket
 
     def addresses(self, gateway_port: int) -> Addresses:
-        """Return the addresses that go with these sockets."""
+        """Return the addresses that belong to these sockets."""
         client_port, backend_port = (
             listener.getsockname()[1] for listener in (self.client, self.backend)
         )
@@ -47,71 +47,76 @@ class Listeners:
         )
 
     def close(self) -> None:
-        """Close this process's copies; a child that inherited them goes on listening."""
+        """Close this process's copies; a child process that inherited them goes on listening."""
         self.client.close()
         self.backend.close()
 
 
 def listen(gateway_port: int, client_port: int, backend_port: int | None) -> Listeners:
-    """Take the two sites' ports, and see that the gateway's is free.
+    """Bind the ports of the two sample sites, and check that the gateway's port is free.
 
-    The gateway's and the client's are part of registered URIs, so these very ones are needed.
-    With ``backend_port`` of ``None`` the usual one is taken, or any other. Raises CannotListen.
+    The ports of the gateway and the client are part of registered URIs, so no other ones will do.
+    If ``backend_port`` is ``None``, the backend gets port 8080 or, if that is in use, any other.
+    Raises CannotListen.
     """
     if gateway_port == client_port:
         raise CannotListen(f"--port and --client-port are both {gateway_port}")
-    with contextlib.ExitStack() as taken:
-        # Held until the others are chosen, so that none of them is this one.
-        with _named(gateway_port, "--port", "gateway"):
-            client = taken.enter_context(_named(client_port, "--client-port", "sample client"))
+    with contextlib.ExitStack() as sockets:
+        # The gateway's port stays bound until the others are, so that none of them gets it.
+        with _bind_localhost(gateway_port, "--port", "gateway"):
+            client = sockets.enter_context(
+                _bind_localhost(client_port, "--client-port", "sample client")
+            )
             if backend_port is None:
-                backend = _any_backend_port()
+                backend = _bind_any_backend_port()
             else:
-                backend = _bound(backend_port, "--backend-port", "sample backend")
-        taken.pop_all()
+                backend = _bind(backend_port, "--backend-port", "sample backend")
+        sockets.pop_all()
     for listener in (client, backend):
         listener.listen()
     return Listeners(client, backend)
 
 
-def _named(port: int, option: str, what: str) -> socket.socket:
-    """Take a port that browsers look for at ``localhost``."""
-    bound = _bound(port, option, what)
-    # Browsers try ::1 first where a machine has it, and would end up at somebody else's.
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as neighbour:
-        neighbour.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind_localhost(port: int, option: str, site: str) -> socket.socket:
+    """Bind a port on IPv4, and check that no other program has it on ``::1``.
+
+    Browsers look for ``localhost`` at ``::1`` first, and would reach that other program.
+    """
+    listener = _bind(port, option, site)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            neighbour.bind(("::1", port))
+            probe.bind(("::1", port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                bound.close()
-                raise _in_the_way(port, option, what, error) from None
-    return bound
+                listener.close()
+                raise _cannot_listen(port, option, site, error) from None
+    return listener
 
 
-def _bound(port: int, option: str, what: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET)
-    # Connections of an earlier run that are still closing are not in the way.
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(port: int, option: str, site: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET)
+    # Connections of an earlier run that are still closing do not keep the port.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((_LOOPBACK, port))
+        listener.bind((_LOOPBACK, port))
     except OSError as error:
-        bound.close()
-        raise _in_the_way(port, option, what, error) from None
-    return bound
+        listener.close()
+        raise _cannot_listen(port, option, site, error) from None
+    return listener
 
 
-def _any_backend_port() -> socket.socket:
+def _bind_any_backend_port() -> socket.socket:
     try:
-        return _bound(_BACKEND_PORT, "--backend-port", "sample backend")
+        return _bind(_BACKEND_PORT, "--backend-port", "sample backend")
     except CannotListen:
-        return _bound(0, "--backend-port", "sample backend")
+        return _bind(0, "--backend-port", "sample backend")
 
 
-def _in_the_way(port: int, option: str, what: str, error: OSError) -> CannotListen:
-    why = (
+def _cannot_listen(port: int, option: str, site: str, error: OSError) -> CannotListen:
+    reason = (
         "is in use by another program"
         if error.errno == errno.EADDRINUSE
-        else f"cannot be had: {os.strerror(error.errno or 0)}"
+        else f"cannot be used: {os.strerror(error.errno or 0)}"
     )
-    return CannotListen(f"port {port} for the {what} {why}; choose another one with {option}")
+    return CannotListen(f"port {port} for the {site} {reason}; choose another one with {option}")

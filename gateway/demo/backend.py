@@ -1,6 +1,6 @@
-"""The sample backend: a small JSON API that knows nothing of OAuth.
+"""The sample backend: a small JSON API that knows nothing about OAuth.
 
-It believes the headers that say who asks, as a backend behind the gateway can.
+It believes the headers that name the user, as every backend behind the gateway can.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COLLECTION = "/api/resource/Project"
 
 
 class SampleBackend:
-    """A WSGI application."""
+    """The backend as a WSGI application."""
 
     def __init__(self, addresses: Addresses, pages: Pages) -> None:
         self._addresses = addresses
@@ -36,9 +36,9 @@ class SampleBackend:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        return self._answer(Request(environ))(environ, start_response)
+        return self._respond(Request(environ))(environ, start_response)
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         path = request.path
         if request.method not in {"GET", "HEAD"}:
             return _json({"error": "only GET here"}, 405)

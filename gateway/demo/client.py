@@ -1,6 +1,6 @@
-"""The sample client: a small web application that lets people in with the gateway.
+"""The sample client: a small web application whose users sign in with the gateway.
 
-It holds no password and asks for two scopes. Everything it does is a link or a form.
+It sees no password and asks for two scopes. Everything it does is a link or a form.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ _PROJECTS = "/api/resource/Project"
 _WHO_AM_I = "/api/whoami"
 _LONGEST_FORM = 10_000
 
-# What is shown to be pasted into a shell; anybody can make a link with other things in it.
+# A page shows a code for pasting into a shell. Anybody can make a link with a harmful code, so no
+# other characters are shown.
 _CODE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SampleClient:
-    """A WSGI application."""
+    """The client as a WSGI application."""
 
     def __init__(self, addresses: Addresses, pages: Pages) -> None:
         self._addresses = addresses
@@ -39,12 +40,12 @@ class SampleClient:
         self._server = AuthorizationServer(
             addresses.issuer, CLIENT_ID, addresses.redirect_uri, "project profile"
         )
-        # Cookies are for a host with all its ports, and another demo may run beside this one.
+        # A cookie is for all ports of a host, and another demo may run on this one.
         self._cookie = f"my_app_{urlsplit(addresses.client).port}"
         self._gets = {
             "/": self._home,
             "/sign-in": self._sign_in,
-            urlsplit(addresses.redirect_uri).path: self._come_back,
+            urlsplit(addresses.redirect_uri).path: self._take_response,
         }
         self._posts = {
             "/call": self._call,
@@ -61,12 +62,12 @@ class SampleClient:
         request.max_content_length = _LONGEST_FORM
         session = self._sessions.find(request.cookies.get(self._cookie)) or Session()
         try:
-            response = self._answer(request, session)
+            response = self._respond(request, session)
         except Unreachable as error:
             response = self._problem("The gateway does not answer", f"{error}.", 502)
         return response(environ, start_response)
 
-    def _answer(self, request: Request, session: Session) -> Response:
+    def _respond(self, request: Request, session: Session) -> Response:
         if request.path in self._posts and request.method == "POST":
             if session.tokens is None:
                 return redirect("/", 303)
@@ -75,7 +76,7 @@ class SampleClient:
             ):
                 return self._problem(
                     "Please try that again",
-                    "The form was not one that this browser was shown.",
+                    "This browser was not shown that form.",
                     403,
                 )
             return self._posts[request.path](session, session.tokens)
@@ -83,7 +84,7 @@ class SampleClient:
             return self._gets[request.path](request, session)
         return self._problem("There is nothing here", "My App has no page of this name.", 404)
 
-    # --- Signing in
+    # --- Pages for users who sign in
 
     def _home(self, request: Request, session: Session) -> Response:
         return self._pages.response(
@@ -91,59 +92,59 @@ class SampleClient:
         )
 
     def _sign_in(self, request: Request, session: Session) -> Response:
-        response = redirect(self._server.authorization_url(session.ask()))
-        return self._keep(session, response)
+        response = redirect(self._server.authorization_url(session.start_authorization()))
+        return self._remember(session, response)
 
-    def _come_back(self, request: Request, session: Session) -> Response:
+    def _take_response(self, request: Request, session: Session) -> Response:
         """RFC 6749 §4.1.2: the browser brings a code, or an error, and the state."""
-        answer = request.args
-        # RFC 9207 §2.4: an answer of another server is not ours to use. This one always says.
-        if "iss" in answer and answer["iss"] != self._addresses.issuer:
+        response = request.args
+        # RFC 9207 §2.4: the response of another server must not be used. This one names its issuer.
+        if "iss" in response and response["iss"] != self._addresses.issuer:
             return self._problem(
-                "This answer is from somewhere else",
+                "This response comes from another server",
                 "It names another authorization server, so its code was not used.",
                 400,
             )
-        if "state" not in answer and _CODE.fullmatch(answer.get("code", "")):
-            return self._by_hand(answer["code"])
-        pending = session.answered(answer.get("state", ""))
-        if pending is None and "state" in answer:
+        if "state" not in response and _CODE.fullmatch(response.get("code", "")):
+            return self._show_code(response["code"])
+        pending = session.end_authorization(response.get("state", ""))
+        if pending is None and "state" in response:
             return self._problem(
                 "This sign-in did not begin here",
-                "This browser asked for no such answer, or it was used already. Nothing was done.",
+                "This browser did not ask for it, or it was used before. Nothing was done.",
                 400,
             )
-        if "error" in answer:
-            return self._refused(answer["error"])
-        if pending is None or "code" not in answer or "iss" not in answer:
+        if "error" in response:
+            return self._show_refusal(response["error"])
+        if pending is None or "code" not in response or "iss" not in response:
             return self._problem(
-                "This answer says nothing", "It holds neither code nor error.", 400
+                "This response is not complete", "It lacks a code, or its issuer.", 400
             )
-        redeemed = self._server.redeem(answer["code"], pending)
-        if redeemed.status != HTTPStatus.OK:
-            return self._problem("The code was not accepted", redeemed.answer, 502)
-        return self._signed_in(session, redeemed)
+        exchange = self._server.redeem(response["code"], pending)
+        if exchange.status != HTTPStatus.OK:
+            return self._problem("The code was not accepted", exchange.response, 502)
+        return self._start_session(session, exchange)
 
-    def _by_hand(self, code: str) -> Response:
-        """Show a code that came of the printed link: it is for a shell, not for this client."""
+    def _show_code(self, code: str) -> Response:
+        """Show a code that the printed link asked for: it is for a shell, not for this client."""
         exchange = Walkthrough(self._addresses).exchange
         return self._pages.response("by_hand.html", code=code, exchange=exchange)
 
-    def _refused(self, error: str) -> Response:
+    def _show_refusal(self, error: str) -> Response:
         if error == "access_denied":
             return self._problem("You are not signed in", "You did not allow it. That is fine.")
         return self._problem("You are not signed in", f"The gateway answered {error}.", 400)
 
-    def _signed_in(self, before: Session, redeemed: Exchange) -> Response:
-        """Go on under a new session id, which nobody can have known before (session fixation)."""
+    def _start_session(self, before: Session, exchange: Exchange) -> Response:
+        """Sign the user in under a new session id, which nobody can know yet (session fixation)."""
         self._sessions.remove(before)
-        tokens = Tokens.of(redeemed)
+        tokens = Tokens.of(exchange)
         who = self._server.call(_WHO_AM_I, tokens.access_token)
-        session = Session(user=who.members.get("user"), tokens=tokens, last=redeemed)
-        # To a clean address: the code is not left in it.
-        return self._keep(session, redirect("/", 303))
+        session = Session(user=who.members.get("user"), tokens=tokens, last=exchange)
+        # The redirect leaves an address without the code in it.
+        return self._remember(session, redirect("/", 303))
 
-    # --- What somebody who is signed in can do
+    # --- Forms for users who are signed in
 
     def _call(self, session: Session, tokens: Tokens) -> Response:
         session.last = self._server.call(_PROJECTS, tokens.access_token)
@@ -156,7 +157,7 @@ class SampleClient:
         return redirect("/", 303)
 
     def _revoke(self, session: Session, tokens: Tokens) -> Response:
-        # The tokens are kept, to see what becomes of a call with them.
+        # The tokens are kept, so that the user can try a call with them.
         session.last = self._server.revoke(tokens.refresh_token)
         session.revoked = session.last.status == HTTPStatus.OK
         return redirect("/", 303)
@@ -168,7 +169,7 @@ class SampleClient:
         response.delete_cookie(self._cookie, httponly=True, samesite="Lax")
         return response
 
-    def _keep(self, session: Session, response: Response) -> Response:
+    def _remember(self, session: Session, response: Response) -> Response:
         self._sessions.add(session)
         response.set_cookie(self._cookie, session.session_id, httponly=True, samesite="Lax")
         response.headers["Cache-Control"] = "no-store"

@@ -1,4 +1,4 @@
-"""``gateway demo``: a gateway, a store, a backend, a client and a user, with one command."""
+"""``gateway demo``: one command runs a gateway, a store, a backend, a client and a user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 
 from gateway.config.settings import Settings
 from gateway.demo.addresses import Addresses, listen
-from gateway.demo.files import written_settings
+from gateway.demo.files import write_settings
 from gateway.demo.walkthrough import Walkthrough
 from gateway.server.standalone import CannotListen, StandaloneGateway
 from gateway.store.embedded import EmbeddedStore
@@ -28,25 +28,25 @@ _SITES_END_SECONDS = 5.0
 
 
 def run(port: int, client_port: int = 3000, backend_port: int | None = None) -> None:
-    """Run everything in the foreground until a signal ends it.
+    """Run everything in the foreground until a signal stops it.
 
-    The files are in ``gateway-data`` of the current folder. Raises CannotListen if a port is
-    taken, ConfigError if a file cannot be written, and EmbeddedStoreError.
+    The files are in ``gateway-data`` of the current folder. Raises CannotListen if a port is in
+    use, ConfigError if a file cannot be written, and EmbeddedStoreError.
     """
     listeners = listen(port, client_port, backend_port)
     addresses = listeners.addresses(port)
-    settings = written_settings(_FOLDER, addresses)
-    with _sites(addresses, listeners.client.fileno(), listeners.backend.fileno()):
+    settings = write_settings(_FOLDER, addresses)
+    with _run_sites(addresses, listeners.client.fileno(), listeners.backend.fileno()):
         listeners.close()
         store = EmbeddedStore(settings.store.data_dir)
-        # Held here, so that it outlives a moment without workers.
+        # This process uses the store too, so the store runs on while there is no worker.
         store.ensure_running()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         _DemoGateway(settings, Walkthrough(addresses).text(str(_FOLDER))).run()
 
 
 class _DemoGateway(StandaloneGateway):
-    """The standalone gateway; it prints what to try, and nothing else while all is well."""
+    """The standalone gateway; it prints the walkthrough, and nothing else while all is well."""
 
     def __init__(self, settings: Settings, text: str) -> None:
         self._text = text
@@ -56,31 +56,31 @@ class _DemoGateway(StandaloneGateway):
         """Set gunicorn's own settings."""
         super().load_config()
         self.cfg.set("loglevel", "warning")
-        self.cfg.set("when_ready", self._listening)
-        self.cfg.set("post_worker_init", self._worker_ready)
+        self.cfg.set("when_ready", self._set_signals)
+        self.cfg.set("post_worker_init", self._print_text)
 
-    def _listening(self, arbiter: Any) -> None:
-        # SIGINT would break off what is under way, and SIGHUP, of a terminal that is closed,
-        # only start the workers anew.
+    def _set_signals(self, arbiter: Any) -> None:
+        # SIGINT would break off the requests in flight. SIGHUP, from a terminal that closes, would
+        # only restart the workers.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda _, frame: arbiter.signal(signal.SIGTERM, frame))
 
-    def _worker_ready(self, worker: Any) -> None:
-        # Ctrl-C reaches every process of the terminal; when workers end, the master says.
+    def _print_text(self, worker: Any) -> None:
+        # Ctrl-C reaches every process of the terminal, but the master decides when workers exit.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # What is printed is there to be tried at once, so not before the first worker is.
+        # Every printed request works at once, so nothing is printed before the first worker runs.
         if worker.age == 1:
             click.echo(self._text)
 
 
 @contextmanager
-def _sites(addresses: Addresses, *listeners: int) -> Iterator[None]:
-    """Run the sample sites in a process of their own; they end with this one."""
-    # -P, and our own path: where the demo is started may be another folder called gateway.
+def _run_sites(addresses: Addresses, *listeners: int) -> Iterator[None]:
+    """Run the sample sites in a process of their own, which exits with this one."""
+    # -P and this process's path: the current folder may hold another folder called gateway.
     command = [sys.executable, "-P", "-m", "gateway.demo.sites"]
     command += [addresses.issuer, addresses.client, addresses.backend]
-    # In a session of its own, so that Ctrl-C is for the gateway, which then ends the sites.
-    sites = subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
+    # In a session of its own: Ctrl-C reaches the gateway only, which then stops the sites.
+    sites = subprocess.Popen(  # noqa: S603 - no argument comes from outside
         [*command, *map(str, listeners)],
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -93,10 +93,10 @@ def _sites(addresses: Addresses, *listeners: int) -> Iterator[None]:
     finally:
         # gunicorn's workers leave through here as well.
         if os.getpid() == owner:
-            _end(sites)
+            _stop(sites)
 
 
-def _end(sites: subprocess.Popen[bytes]) -> None:
+def _stop(sites: subprocess.Popen[bytes]) -> None:
     if sites.stdin is not None:
         sites.stdin.close()
     try:

@@ -1,4 +1,4 @@
-"""The files of the demo in ``gateway-data``: its secret key and its configuration."""
+"""The demo's files in ``gateway-data``: its secret key and its configuration."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ AUDIT_LOG = "audit.log"
 _TEMPLATE = Path(__file__).parent / "demo.toml"
 
 
-def written_settings(folder: Path, addresses: Addresses) -> Settings:
-    """Write the demo's configuration into ``folder`` and return what it says.
+def write_settings(folder: Path, addresses: Addresses) -> Settings:
+    """Write the demo's configuration into ``folder``, and return its settings.
 
     The secret key is made once and kept, so that tokens outlive the demo. Raises ConfigError.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _keep_secret_key(folder / SECRET_KEY)
+        _create_secret_key(folder / SECRET_KEY)
         written = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
             issuer=addresses.issuer,
             port=urlsplit(addresses.issuer).port,
@@ -42,11 +42,12 @@ def written_settings(folder: Path, addresses: Addresses) -> Settings:
     except OSError as error:
         where = str(error.filename or folder)
         raise ConfigError([ConfigFault(where, f"cannot be written: {error.strerror}")]) from None
-    # A GATEWAY_SECRET_KEY in the environment is for another gateway than this one.
+    # A GATEWAY_SECRET_KEY in the environment belongs to another gateway.
     return settings_from_toml(written, base=folder.absolute(), environ={})
 
 
-def _keep_secret_key(path: Path) -> None:
+def _create_secret_key(path: Path) -> None:
+    """Write a new secret key, unless there is one."""
     with suppress(FileExistsError):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(file, "w", encoding="utf-8") as secret_key:

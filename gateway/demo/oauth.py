@@ -1,6 +1,6 @@
-"""The sample client's side of OAuth: the requests it makes, and how it shows them.
+"""The sample client's side of OAuth: its requests, and how a page shows them.
 
-Nothing in here knows of this gateway in particular: RFC 6749, 6750, 7009, 7636 and 9207.
+This module works with every server that follows RFC 6749, 6750, 7009, 7636 and 9207.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 _TIMEOUT_SECONDS = 10.0
 
-#: What a page shows the two ends of, never the whole.
+#: A page shows only the two ends of these values.
 _SECRET = frozenset({"access_token", "refresh_token", "code", "code_verifier", "token"})
 
 
@@ -27,20 +27,20 @@ class Unreachable(Exception):  # noqa: N818 - says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request of the client's, and the answer; both as a page may show them."""
+    """One request of the client and its response, both as a page may show them."""
 
     request: str
     status: int
-    answer: str
+    response: str
     members: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingAuthorization:
-    """What an authorization request leaves behind until its answer comes.
+    """What the client keeps of an authorization request until the response comes.
 
-    ``state`` ties the answer to the browser that asked (RFC 6749 §10.12), and ``verifier``
-    the code to this client (RFC 7636 §4.1).
+    ``state`` ties the response to the browser that asked (RFC 6749 §10.12), ``verifier`` ties the
+    code to this client (RFC 7636 §4.1).
     """
 
     state: str
@@ -48,7 +48,7 @@ class PendingAuthorization:
 
     @classmethod
     def new(cls) -> PendingAuthorization:
-        """Return an unguessable pair."""
+        """Return a pair that nobody can guess."""
         return cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
 
     @property
@@ -60,7 +60,7 @@ class PendingAuthorization:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationServer:
-    """The server, and this client as it is registered there."""
+    """The authorization server, and this client as it is registered there."""
 
     issuer: str
     client_id: str
@@ -68,7 +68,7 @@ class AuthorizationServer:
     scope: str
 
     def authorization_url(self, pending: PendingAuthorization) -> str:
-        """Return where to send the browser (RFC 6749 §4.1.1, RFC 7636 §4.3)."""
+        """Return the URL to send the browser to (RFC 6749 §4.1.1, RFC 7636 §4.3)."""
         query = {
             "response_type": "code",
             "client_id": self.client_id,
@@ -101,12 +101,12 @@ class AuthorizationServer:
         )
 
     def revoke(self, token: str) -> Exchange:
-        """End a token, and with a refresh token all that came of it (RFC 7009 §2.1)."""
+        """Revoke a token, and with a refresh token its access tokens (RFC 7009 §2.1)."""
         return self._post("/oauth/revoke", token=token, client_id=self.client_id)
 
     def call(self, path: str, access_token: str) -> Exchange:
         """Get a resource (RFC 6750 §2.1). Raises Unreachable."""
-        shown = f"GET {path}\nAuthorization: Bearer {abbreviated(access_token)}"
+        shown = f"GET {path}\nAuthorization: Bearer {abbreviate(access_token)}"
         headers = {"Authorization": f"Bearer {access_token}"}
         return self._exchange(shown, "GET", path, None, headers)
 
@@ -115,7 +115,7 @@ class AuthorizationServer:
             (
                 f"POST {path}",
                 *(
-                    f"{name}={abbreviated(value) if name in _SECRET else value}"
+                    f"{name}={abbreviate(value) if name in _SECRET else value}"
                     for name, value in fields.items()
                 ),
             )
@@ -130,24 +130,24 @@ class AuthorizationServer:
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            answered = response.read()
+            received = response.read()
         except (OSError, HTTPException) as error:
             raise Unreachable(f"{self.issuer} does not answer") from error
         finally:
             connection.close()
-        members = _json_object(answered)
+        members = _json_object(received)
         challenge = response.getheader("WWW-Authenticate")
-        answer = json.dumps(_without_secrets(members), indent=2, ensure_ascii=False)
+        text = json.dumps(_abbreviate_secrets(members), indent=2, ensure_ascii=False)
         return Exchange(
             shown,
             response.status,
-            f"WWW-Authenticate: {challenge}\n{answer}" if challenge else answer,
+            f"WWW-Authenticate: {challenge}\n{text}" if challenge else text,
             members,
         )
 
 
-def abbreviated(secret: str) -> str:
-    """Return enough of a code or token to tell it from another one."""
+def abbreviate(secret: str) -> str:
+    """Return the two ends of a code or token, enough to tell it from another one."""
     return f"{secret[:6]}…{secret[-4:]}"
 
 
@@ -159,8 +159,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _without_secrets(members: Mapping[str, Any]) -> dict[str, Any]:
+def _abbreviate_secrets(members: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: abbreviated(value) if name in _SECRET and isinstance(value, str) else value
+        name: abbreviate(value) if name in _SECRET and isinstance(value, str) else value
         for name, value in members.items()
     }

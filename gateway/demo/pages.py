@@ -1,4 +1,4 @@
-"""The pages of the two sample sites: no script, no picture, one stylesheet."""
+"""Renders the pages of the two sample sites: no script, no picture, one stylesheet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """Renders the templates; instances are safe to share between threads."""
+    """Renders the templates; an instance may be shared by threads."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -25,12 +25,12 @@ class Pages:
             lstrip_blocks=True,
         )
         stylesheet = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-        # Our own file and no one's input; escaped, it would not be the text that was hashed.
+        # This is the demo's own file. If it were escaped, its hash would not match.
         self._environment.globals["stylesheet"] = Markup(stylesheet)  # noqa: S704
         digest = base64.b64encode(hashlib.sha256(stylesheet.encode()).digest()).decode()
         self._headers = {
             "Cache-Control": "no-store",
-            # A code may stand in the address.
+            # The address may hold a code.
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}';"

@@ -1,4 +1,4 @@
-"""Who is signed in at the sample client: kept in its memory, named by a cookie."""
+"""The sample client's sessions: in its memory, each named by a cookie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from gateway.demo.oauth import Exchange, PendingAuthorization, abbreviated
+from gateway.demo.oauth import Exchange, PendingAuthorization, abbreviate
 
 _MOST_SESSIONS = 1000
 _MOST_PENDING = 10
@@ -16,17 +16,17 @@ _MOST_PENDING = 10
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the client holds for a user. ``ends_at`` is a Unix time."""
+    """The tokens that the client holds for a user. ``expires_at`` is a Unix time."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     scope: str
-    ends_at: float
+    expires_at: float
 
     @classmethod
-    def of(cls, answer: Exchange) -> Tokens:
-        """Read a token endpoint's answer (RFC 6749 §5.1). Raises KeyError."""
-        members = answer.members
+    def of(cls, exchange: Exchange) -> Tokens:
+        """Read the token endpoint's response (RFC 6749 §5.1). Raises KeyError."""
+        members = exchange.members
         return cls(
             members["access_token"],
             members["refresh_token"],
@@ -35,19 +35,19 @@ class Tokens:
         )
 
     @property
-    def access_shown(self) -> str:
+    def short_access_token(self) -> str:
         """The access token, as a page may show it."""
-        return abbreviated(self.access_token)
+        return abbreviate(self.access_token)
 
     @property
-    def refresh_shown(self) -> str:
+    def short_refresh_token(self) -> str:
         """The refresh token, as a page may show it."""
-        return abbreviated(self.refresh_token)
+        return abbreviate(self.refresh_token)
 
     @property
-    def minutes_left(self) -> int:
-        """How long the access token lives, in whole minutes."""
-        return max(0, round((self.ends_at - time.time()) / 60))
+    def remaining_minutes(self) -> int:
+        """How long the access token still lives, in whole minutes."""
+        return max(0, round((self.expires_at - time.time()) / 60))
 
 
 @dataclass(slots=True)
@@ -62,28 +62,31 @@ class Session:
     revoked: bool = False
     last: Exchange | None = None
 
-    def ask(self) -> PendingAuthorization:
-        """Begin an authorization; several may be under way, in several tabs."""
+    def start_authorization(self) -> PendingAuthorization:
+        """Start an authorization. Several may be pending, in several tabs."""
         pending = PendingAuthorization.new()
         self.pending[pending.state] = pending
         while len(self.pending) > _MOST_PENDING:
             self.pending.popitem(last=False)
         return pending
 
-    def answered(self, state: str) -> PendingAuthorization | None:
-        """End the authorization that ``state`` began, ``None`` if none of this browser's did."""
+    def end_authorization(self, state: str) -> PendingAuthorization | None:
+        """Return this browser's pending authorization with ``state``, and forget it.
+
+        ``None`` if this browser has no such authorization.
+        """
         return self.pending.pop(state, None)
 
 
 class Sessions:
-    """All sessions, the most recently used last; the oldest go first."""
+    """All sessions, the most recently used last. When there are too many, the first ones go."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = Lock()
 
     def find(self, session_id: str | None) -> Session | None:
-        """Return a session that is there."""
+        """Return the session with this id, ``None`` if there is none."""
         with self._lock:
             session = self._sessions.get(session_id or "")
             if session is not None:
@@ -91,7 +94,7 @@ class Sessions:
             return session
 
     def add(self, session: Session) -> None:
-        """Keep a session."""
+        """Remember a session."""
         with self._lock:
             self._sessions[session.session_id] = session
             while len(self._sessions) > _MOST_SESSIONS:

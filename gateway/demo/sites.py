@@ -1,8 +1,8 @@
-"""The process of the two sample sites; it ends when the demo does, however that ends.
+"""The process of the two sample sites. It exits when the demo exits, even if that is killed.
 
 ``python -m gateway.demo.sites ISSUER CLIENT BACKEND CLIENT_FD BACKEND_FD``: three origins, and
-the file descriptors of two listening sockets. Standard input is a pipe that nobody writes to;
-its end is the end of the demo.
+the file descriptors of two listening sockets. Standard input is a pipe that nobody writes to: the
+pipe closes when the demo's process exits.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from gateway.demo.pages import Pages
 
 
 class _Handler(WSGIRequestHandler):
-    # Otherwise a small answer waits for the acknowledgement of its own headers.
+    # Otherwise the body of a small response waits for the acknowledgement of its headers.
     disable_nagle_algorithm = True
-    # Of a connection on which nothing comes, in seconds.
+    # A connection on which nothing comes closes after this many seconds.
     timeout = 60
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the terminal is for what the demo has printed."""
+        """Write nothing: the terminal shows what the demo has printed."""
 
 
 def main() -> None:
-    """Serve both sites until standard input ends."""
+    """Serve both sites until standard input closes."""
     issuer, client, backend, client_fd, backend_fd = sys.argv[1:]
     addresses = Addresses(issuer, client, backend)
     pages = Pages()

@@ -1,4 +1,4 @@
-"""The requests of the documented Frappe client, to be copied into a shell as they stand."""
+"""The requests of the documented Frappe client, ready to paste into a shell."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _INDENT = "    "
 
 @dataclass(frozen=True, slots=True)
 class Walkthrough:
-    """The way from nothing to a revoked token; each property is one step."""
+    """The way from no token to a revoked one; each property is one step."""
 
     addresses: Addresses
 
     @property
     def authorize_url(self) -> str:
-        """What to open in a browser: the client, scope and redirect URI in Frappe's form."""
+        """The URL to open in a browser, with the parameters that Frappe documents."""
         query = {
             "client_id": CLIENT_ID,
             "scope": "project",
@@ -35,7 +35,7 @@ class Walkthrough:
 
     @property
     def exchange(self) -> str:
-        """Codes for tokens; reads ``$CODE``."""
+        """Exchange the code ``$CODE`` for tokens."""
         return self._post(
             "get_token",
             "grant_type=authorization_code",
@@ -46,7 +46,7 @@ class Walkthrough:
 
     @property
     def resource(self) -> str:
-        """The backend, through the gateway; reads ``$ACCESS_TOKEN``."""
+        """Call the backend through the gateway with ``$ACCESS_TOKEN``."""
         return (
             f'curl -H "Authorization: Bearer $ACCESS_TOKEN" '
             f"{self.addresses.issuer}/api/resource/Project"
@@ -54,7 +54,7 @@ class Walkthrough:
 
     @property
     def refresh(self) -> str:
-        """The next pair of tokens; reads ``$REFRESH_TOKEN``."""
+        """Exchange ``$REFRESH_TOKEN`` for the next pair of tokens."""
         return self._post(
             "get_token",
             "grant_type=refresh_token",
@@ -65,12 +65,12 @@ class Walkthrough:
 
     @property
     def revoke(self) -> str:
-        """The end of a token; reads ``$ACCESS_TOKEN``."""
+        """Revoke ``$ACCESS_TOKEN``."""
         return self._post("revoke_token", 'token="$ACCESS_TOKEN"')
 
     @property
     def introspect(self) -> str:
-        """What a token is good for, asked by another service; reads ``$ACCESS_TOKEN``."""
+        """Ask, as another service, what ``$ACCESS_TOKEN`` permits."""
         return (
             'curl -u my-service:demo-secret -d token="$ACCESS_TOKEN" '
             f"{self.addresses.issuer}/oauth/introspect"
@@ -78,7 +78,7 @@ class Walkthrough:
 
     @property
     def spoof(self) -> str:
-        """A public page of the backend, and an identity that does not reach it."""
+        """Send a forged user name to a public page of the backend; it does not get there."""
         return f'curl -H "X-Forwarded-User: admin" {self.addresses.issuer}/public/headers'
 
     def _post(self, method: str, *fields: str) -> str:
@@ -86,7 +86,7 @@ class Walkthrough:
         return " \\\n  ".join((f"curl {url}", *(f"-d {field}" for field in fields)))
 
     def text(self, folder: str) -> str:
-        """Return what the demo prints; ``folder`` is where its files are."""
+        """Return the text that the demo prints; its files are in ``folder``."""
         addresses = self.addresses
         parts = (
             _heading(f"The gateway runs at {addresses.issuer}. Ctrl-C ends it."),
@@ -97,11 +97,11 @@ class Walkthrough:
             "",
             _heading("By hand, as the documented Frappe client does it"),
             "",
-            "1. Open this, sign in, press Allow. What follows shows step 2 with your code.",
+            "1. Open this, sign in, press Allow. The next page shows step 2 with your code.",
             "",
             _block(self.authorize_url),
             "",
-            "2. Exchange the code. Set ACCESS_TOKEN and REFRESH_TOKEN to what is answered.",
+            "2. Exchange the code. Set ACCESS_TOKEN and REFRESH_TOKEN from the response.",
             "",
             _block(self.exchange),
             "",
@@ -113,21 +113,21 @@ class Walkthrough:
             "",
             _block(self.refresh),
             "",
-            "5. Revoke. From then on, step 3 answers 401.",
+            "5. Revoke. From now on, step 3 gets a 401.",
             "",
             _block(self.revoke),
             "",
             _heading("More"),
             "",
-            "What another service of yours can ask about a token:",
+            "Another service of yours can ask what a token permits:",
             "",
             _block(self.introspect),
             "",
-            "What the backend is told when somebody claims to be admin:",
+            "Somebody claims to be admin, and the backend does not see the claim:",
             "",
             _block(self.spoof),
             "",
-            f"What you have allowed  {addresses.issuer}/oauth/applications",
+            f"Allowed applications   {addresses.issuer}/oauth/applications",
             f"Configuration          {folder}/{CONFIGURATION}",
             f"Audit log              {folder}/{AUDIT_LOG}",
             "",

@@ -1,1 +1,1 @@
-"""HTTP as it is written: paths, peers, targets, header fields."""
+"""HTTP as it is written: paths, targets, peers, and the one header policy."""

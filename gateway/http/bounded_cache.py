@@ -1,4 +1,4 @@
-"""What a name becomes, worked out once: for names that a client or a backend may choose."""
+"""A cache of strings for names that a client or a backend may choose."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import TypeVar
 
 Name = TypeVar("Name", str, bytes)
 
-#: Whoever invents names without end, or long ones, does not make the tables grow for ever.
+#: Somebody may send new names without end, or long ones. The table keeps no more than these.
 _NAMES = 1024
 _LONGEST = 64
 
 
 class BoundedCache(dict[Name, str]):
-    """From a name to what :meth:`compute` gives for it; what that raises is not remembered."""
+    """From a name to the result of :meth:`compute`; errors of that are not kept."""
 
     def __missing__(self, name: Name) -> str:
-        """Work a name out, and remember it if it is an ordinary one."""
-        found = self.compute(name)
+        """Compute the string of a name, and keep it if the name is an ordinary one."""
+        computed = self.compute(name)
         if len(self) < _NAMES and len(name) <= _LONGEST:
-            self[name] = found
-        return found
+            self[name] = computed
+        return computed
 
     def compute(self, name: Name) -> str:
-        """Return what belongs to ``name``."""
+        """Return the string that belongs to ``name``."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""The client's own socket, where the WSGI server shows it: its times, and whether it has left.
+"""The client's own socket, where the WSGI server shows it: its time limits, and its end.
 
-WSGI tells an application that its client left only when something is written to it. While
-nothing is written, as on a silent event stream, the socket itself has to be looked at.
+WSGI tells an application that its client left only when the application writes to it. While the
+application writes nothing, as on a silent event stream, it has to look at the socket itself.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from wsgiref.types import WSGIEnvironment
 
-#: Where the gateway's own server puts a context manager that takes seconds and bounds all that
-#: is done within it; it raises TimeoutError.
+#: The environ key of a context manager of the gateway's own server. It takes seconds, limits all
+#: that is done within it, and raises TimeoutError.
 WITHIN = "gateway.within"
 
-#: Where it puts the header lines as they came, in upper case: WSGI joins those of one name.
+#: The environ key of the header lines as they came, names in upper case. WSGI itself joins the
+#: lines of one name.
 HEADER_LINES = "gateway.header_lines"
 
 #: TCP_INFO begins with the connection's state; 1 is ESTABLISHED in every Linux.
@@ -25,17 +26,17 @@ _ESTABLISHED = 1
 
 
 def client_socket(environ: WSGIEnvironment) -> socket.socket | None:
-    """Give the socket of the request's client, or ``None`` where the server keeps it."""
-    found: socket.socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return found
+    """Return the socket of the request's client, ``None`` where the server does not show it."""
+    sock: socket.socket | None = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return sock
 
 
 @contextmanager
 def time_to_send(environ: WSGIEnvironment, seconds: float) -> Iterator[None]:
     """Give the client ``seconds`` to send what is read within; raises TimeoutError after that.
 
-    The gateway's own server bounds all of it together, one that shows its socket the time
-    between two bytes, and any other server has limits of its own.
+    The gateway's own server limits the whole of it. A server that shows its socket limits the
+    time between two bytes. Any other server has limits of its own.
     """
     within = environ.get(WITHIN)
     if within is not None:
@@ -46,35 +47,36 @@ def time_to_send(environ: WSGIEnvironment, seconds: float) -> Iterator[None]:
     if client is None:
         yield
         return
-    with silence_bounded(client, seconds):
+    with limit_silence(client, seconds):
         yield
 
 
 @contextmanager
-def silence_bounded(client: socket.socket, seconds: float) -> Iterator[None]:
+def limit_silence(client: socket.socket, seconds: float) -> Iterator[None]:
     """Let every wait for the client within last ``seconds`` at most; then it is a TimeoutError."""
     before = client.gettimeout()
     client.settimeout(seconds)
     try:
         yield
     finally:
-        # It may have been closed meanwhile.
+        # The socket may be closed by now.
         with suppress(OSError):
             client.settimeout(before)
 
 
-def has_left(client: socket.socket) -> bool:
-    """Whether the client closed its side; only for a socket that is readable.
+def probe_end(client: socket.socket) -> bool:
+    """Look whether the client closed its side; only for a socket that is readable.
 
-    Bytes that wait to be read, such as a pipelined request, do not hide the end on Linux,
-    because the kernel is asked for the state of the connection. Elsewhere, and on unix
-    sockets, only an end without such bytes before it is seen.
+    On Linux the kernel tells the state of the connection, so bytes that wait to be read, such as
+    a pipelined request, do not hide the end. Elsewhere, and on unix sockets, only an end without
+    such bytes before it is seen.
     """
     try:
         if _TCP_INFO is not None and client.family in (socket.AF_INET, socket.AF_INET6):
             return client.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] != _ESTABLISHED
         if isinstance(client, ssl.SSLSocket):
-            return False  # what is readable is ciphertext, and taking it would break the stream
+            # The readable bytes are ciphertext. Taking one would break the stream.
+            return False
         return client.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True

@@ -1,4 +1,4 @@
-"""What the proxy answers when it is not the backend that answers."""
+"""The responses of the reverse proxy itself, where there is none of the backend."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PAGE = """<!doctype html>
 
 
 class ProxyError(Exception):
-    """A request that is not forwarded, or whose answer cannot be handed on.
+    """A request that is not forwarded, or whose response cannot be handed on.
 
-    ``status`` is what the client gets, ``description`` one sentence for people that never
-    holds anything of the request, ``retry_after`` seconds for the header of that name.
+    The client gets ``status`` and ``description``, one sentence for people that quotes nothing of
+    the request. ``retry_after`` is the value of the header of that name, in seconds.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class ProxyError(Exception):
 
     @property
     def error(self) -> str:
-        """The machine-readable name: ``bad_gateway`` for 502, and so on."""
+        """The name for programs: ``bad_gateway`` for 502, and so on."""
         return self.status.phrase.lower().replace(" ", "_").replace("-", "_")
 
 
 def bad_request(description: str) -> ProxyError:
-    """400: the request cannot be read in exactly one way."""
+    """400: servers could read the request in more than one way, or in none."""
     return ProxyError(HTTPStatus.BAD_REQUEST, description)
 
 
 def respond(
     error: ProxyError, environ: WSGIEnvironment, start_response: StartResponse
 ) -> list[bytes]:
-    """Answer with ``error`` as JSON, or as a page where the client prefers HTML."""
+    """Respond with ``error`` as JSON, or as a page if the client prefers HTML."""
     accepted = parse_accept_header(environ.get("HTTP_ACCEPT"), MIMEAccept)
     best = accepted.best_match(["application/json", "text/html"], default="application/json")
     if best == "text/html":

@@ -1,1 +1,1 @@
-"""What operators see: the audit log."""
+"""The audit log, for operators."""

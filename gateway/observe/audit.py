@@ -1,7 +1,7 @@
 """The audit log: one JSON object a line for each decision, with stable names.
 
 ``docs/audit.md`` lists the events and their members. A grant is named by its id, which is no
-secret; codes, tokens, secrets, passwords and session ids never come here.
+secret. Codes, tokens, secrets, passwords and session ids never come here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from gateway.config.settings import AuditLog
+from gateway.http.judged_request import JudgedRequest
 from gateway.observe.audit_file import AuditFile
 
 logger = logging.getLogger("gateway.audit")
@@ -20,18 +22,45 @@ logger = logging.getLogger("gateway.audit")
 Value = str | int | bool | None
 
 
+class Decision(Protocol):
+    """What the log reads of a decision about a request: see :mod:`gateway.access.decisions`."""
+
+    allowed: ClassVar[bool]
+
+    def audit_members(self) -> dict[str, Value]:
+        """Return the reason, and whom it is about, as members of the line."""
+
+
 class Audit:
     """Writes the audit log of one gateway."""
 
     def __init__(self, settings: AuditLog) -> None:
-        self.requests = settings.requests
+        self._logs_allowed = settings.requests
         self._file = None if settings.file == "-" else AuditFile(Path(settings.file))
+
+    def decision(self, request: JudgedRequest, decision: Decision) -> None:
+        """Write the decision about a request to the backend.
+
+        ``audit.requests = false`` leaves out the requests that were allowed.
+        """
+        if decision.allowed and not self._logs_allowed:
+            return
+        members: dict[str, Value] = {
+            "outcome": "allowed" if decision.allowed else "refused",
+            "method": request.method,
+            "path": request.path,
+            "address": request.address,
+        }
+        self._write("request", members | decision.audit_members())
 
     def record(self, event: str, **members: Value) -> None:
         """Write one event; members that are ``None`` are left out.
 
-        Never raises: what cannot be written is said in the log, and the request goes on.
+        Never raises: if the line cannot be written, the log says so, and the request goes on.
         """
+        self._write(event, members)
+
+    def _write(self, event: str, members: dict[str, Value]) -> None:
         line: dict[str, Value] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "event": event,

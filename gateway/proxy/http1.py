@@ -1,15 +1,16 @@
-"""One request and its answer over one connection: HTTP/1.1 from the client's side (RFC 9112).
+"""One request and its response over one connection: HTTP/1.1 from the client's side (RFC 9112).
 
 The life of an exchange:
 
     send(head + first of the body) → finish_sending(rest) → read_head() → read_body() … b""
 
-An answer may come before the request is out. One that does not want the rest (300 and above)
-ends the sending; otherwise sending goes on while the answer is handed out. A connection may
-serve another request only if both messages ended where they should (``reusable``).
+The response may start before the whole request is sent. If its status is 300 or more, the backend
+does not want the rest, and sending stops. Otherwise sending goes on while the response is handed
+out. A connection may carry another request only if both messages ended where they should
+(``reusable``).
 
-Reading waits a short while on the backend alone, which is the cheap way, and then on the
-backend and the client together: a client that leaves is noticed within that while.
+A read waits a short while for the backend alone, which costs least. After that it waits for the
+backend and the client together, so that a client that leaves is noticed soon.
 """
 
 from __future__ import annotations
@@ -22,40 +23,42 @@ import time
 from collections.abc import Callable
 from time import monotonic
 
-from gateway.http.client_socket import has_left
-from gateway.proxy.upstream_response import Answer, BadAnswerError
+from gateway.http.client_socket import probe_end
+from gateway.proxy.upstream_response import BadResponseError, UpstreamResponse
 
-#: At most so much is taken from the backend's socket at once, and held for one request.
+#: The largest piece that is read from the backend's socket, and held for one request.
 RECEIVE_BYTES = 65_536
-#: Seconds for which a body may pass without giving way to other requests. A socket that is always
-#: ready never makes a greenlet wait, so one fast transfer would hold all others up.
-TURN = 0.005
+#: One transfer may run for this long before other requests get a turn. While its socket is always
+#: ready, its greenlet never waits, so a fast transfer would hold up every other one.
+TURN_SECONDS = 0.005
 _SHORTEST_SLEEP = 1e-6
-#: Seconds on the backend alone before the client is watched too, and between two looks.
-PATIENCE = 0.5
+#: A read waits this long for the backend alone before it also watches the client; a client that
+#: keeps sending is looked at again after this long.
+CLIENT_CHECK_SECONDS = 0.5
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-#: RFC 9110 §15: from 3xx on, an answer that comes early does not want the rest of the body.
-_FIRST_UNWILLING = 300
+#: RFC 9110 §15: an early response with this status or a higher one does not want the rest of the
+#: request's body.
+_FIRST_STATUS_WITHOUT_BODY = 300
 
 
 class UpstreamError(Exception):
-    """The backend did not do its part; the text says how, and quotes nothing it sent."""
+    """The backend failed. The text says how, and quotes nothing that the backend sent."""
 
 
 class UpstreamTimeoutError(UpstreamError):
     """The backend took longer than it may."""
 
 
-class BrokenAnswerError(UpstreamError):
-    """The answer ended too early or is not HTTP."""
+class BrokenResponseError(UpstreamError):
+    """The response ended too early or is not HTTP."""
 
 
-class StaleConnectionError(BrokenAnswerError):
-    """A kept-alive connection ended before the first byte of an answer.
+class StaleConnectionError(BrokenResponseError):
+    """A kept-alive connection ended before the first byte of a response.
 
-    The backend may have closed it while it was idle. ``unsent`` tells that no byte of the
-    request was taken, so that even an unsafe request can go out on another connection.
+    The backend may have closed it while it was idle. ``unsent`` says that no byte of the request
+    was taken, so that even an unsafe request can go out on another connection.
     """
 
     def __init__(self, reason: str, *, unsent: bool) -> None:
@@ -64,33 +67,34 @@ class StaleConnectionError(BrokenAnswerError):
 
 
 class ClientLeftError(ConnectionResetError):
-    """The client closed its connection; WSGI servers take this error for what it is."""
+    """The client closed its connection. WSGI servers know this error as just that."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the client closed its connection")
 
 
 class Exchange:
-    """One request and its answer on a connected socket, whose timeout is at most PATIENCE.
+    """One request and its response on a connected socket.
 
-    ``head_only`` for a HEAD request. ``kept_alive`` for a connection that served before.
-    ``read_timeout`` seconds may pass between two bytes in either direction, and nothing may
-    last beyond ``deadline`` (of the monotonic clock). ``client`` is watched where it is known.
+    The timeout of ``sock`` is at most CLIENT_CHECK_SECONDS. ``head_only`` is for a HEAD request,
+    ``kept_alive`` for a connection that carried a request before. ``read_timeout`` seconds may
+    pass between two bytes in either direction, and nothing lasts beyond ``deadline`` (a time of
+    the monotonic clock). ``client`` is the client's socket, where the server shows it.
     """
 
     __slots__ = (
+        "_any_byte_sent",
+        "_body_source",
         "_client",
         "_deadline",
         "_kept_alive",
+        "_outgoing",
         "_patience",
         "_read_timeout",
         "_send_failed",
-        "_sent",
         "_sock",
-        "_source",
-        "_turn_ends",
-        "_unsent",
-        "answer",
+        "_turn_deadline",
+        "response",
     )
 
     def __init__(
@@ -103,21 +107,21 @@ class Exchange:
         deadline: float | None = None,
         client: socket.socket | None = None,
     ) -> None:
-        self.answer = Answer(head_only=head_only)
+        self.response = UpstreamResponse(head_only=head_only)
         self._sock = sock
         self._kept_alive = kept_alive
         self._read_timeout = read_timeout
-        self._patience = min(PATIENCE, read_timeout)
+        self._patience = min(CLIENT_CHECK_SECONDS, read_timeout)
         self._deadline = deadline
         self._client = client
-        self._sent = False
+        self._any_byte_sent = False
         self._send_failed = False
-        self._unsent: memoryview | bytes = b""
-        self._source: Callable[[], bytes] | None = None
-        self._turn_ends = 0.0
+        self._outgoing: memoryview | bytes = b""
+        self._body_source: Callable[[], bytes] | None = None
+        self._turn_deadline = 0.0
 
     def send(self, data: bytes) -> None:
-        """Send the head, with the body or its beginning; what does not fit goes out later."""
+        """Send the head with the body or its beginning; :meth:`finish_sending` sends the rest."""
         try:
             count = self._sock.send(data)
         except TimeoutError:
@@ -125,93 +129,91 @@ class Exchange:
         except OSError:
             self._send_failed = True
             return
-        self._sent = count > 0
+        self._any_byte_sent = count > 0
         if count < len(data):
-            self._unsent = memoryview(data)[count:]
+            self._outgoing = memoryview(data)[count:]
 
     def finish_sending(self, source: Callable[[], bytes] | None) -> None:
-        """Send what is left and all that ``source`` gives until b"", or until an answer.
+        """Send what :meth:`send` left over, then every piece of ``source`` until b"".
 
-        ``source`` gives bytes framed for the wire; its errors pass through.
+        Stops early at a response. ``source`` returns bytes framed for the wire; its errors pass
+        through.
         """
         if self._send_failed:
             return
-        self._source = source
+        self._body_source = source
         if not self._sending:
             return
         self._sock.settimeout(0)
-        while self._sending and not self.answer.head_complete:
-            self._step()
+        while self._sending and not self.response.head_complete:
+            self._send_and_receive()
         self._sock.settimeout(self._patience)
-        if self.answer.status >= _FIRST_UNWILLING:
+        if self.response.status >= _FIRST_STATUS_WITHOUT_BODY:
             self._stop_sending()
 
     def read_head(self) -> None:
-        """Read to the end of the answer's head.
+        """Read to the end of the response's head.
 
-        Raises :class:`UpstreamTimeoutError`, :class:`BrokenAnswerError`,
+        Raises :class:`UpstreamTimeoutError`, :class:`BrokenResponseError`,
         :class:`StaleConnectionError` or :class:`ClientLeftError`.
         """
-        while not self.answer.head_complete:
-            self._take(self._receive(RECEIVE_BYTES))
+        while not self.response.head_complete:
+            self._feed(self._receive(RECEIVE_BYTES))
 
     def read_body(self) -> bytes:
-        """Give the next piece of the body, as soon as there is one; b"" at its end.
+        """Return the next piece of the body as soon as there is one; b"" at its end.
 
-        Raises as :meth:`read_head` does when the body breaks off, and what the source of a
-        request's body raises that is still being sent.
+        Raises the errors of :meth:`read_head` when the body breaks off. While the request's body
+        is still being sent, the errors of its source pass through.
         """
-        answer = self.answer
-        self._give_way()
-        data = answer.take_body()
-        while not data and not answer.complete:
+        response = self.response
+        self._yield_turn()
+        data = response.take_body()
+        while not data and not response.complete:
             if self._sending:
                 self._sock.settimeout(0)
-                self._step()
+                self._send_and_receive()
                 self._sock.settimeout(self._patience)
-            elif answer.chunked:
-                self._take(self._receive(RECEIVE_BYTES))
+            elif response.chunked:
+                self._feed(self._receive(RECEIVE_BYTES))
             else:
-                return self._receive_identity(answer)
-            data = answer.take_body()
+                return self._receive_unchunked(response)
+            data = response.take_body()
         return data
 
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request (RFC 9112 §9.3)."""
-        answer = self.answer
-        return answer.complete and answer.persistent and not (self._sending or self._send_failed)
+        response = self.response
+        sent = not (self._sending or self._send_failed)
+        return response.complete and response.persistent and sent
 
     @property
     def _sending(self) -> bool:
-        return bool(self._unsent) or self._source is not None
+        return bool(self._outgoing) or self._body_source is not None
 
     def _stop_sending(self) -> None:
         if self._sending:
             self._send_failed = True
-        self._unsent = b""
-        self._source = None
+        self._outgoing = b""
+        self._body_source = None
 
-    def _step(self) -> None:
-        """Send one piece or as much as the backend takes, and take what it says meanwhile."""
-        self._give_way()
-        if not self._unsent and self._source is not None:
-            piece = self._source()
-            if not piece:
-                self._source = None
-                return
-            self._unsent = memoryview(piece)
+    def _send_and_receive(self) -> None:
+        """Send one piece, or as much as the backend takes, and receive what has come meanwhile."""
+        self._yield_turn()
+        if not self._outgoing and not self._load_next_piece():
+            return
         try:
-            count = self._sock.send(self._unsent)
+            count = self._sock.send(self._outgoing)
         except _WOULD_BLOCK:
             count = 0
         except OSError:
-            # Why it takes no more may be written in the answer.
+            # The response may say why the backend takes no more.
             self._stop_sending()
             return
         if count:
-            self._sent = True
-            self._unsent = self._unsent[count:]
+            self._any_byte_sent = True
+            self._outgoing = self._outgoing[count:]
         else:
             self._wait(select.POLLIN | select.POLLOUT, monotonic() + self._read_timeout)
         try:
@@ -219,93 +221,109 @@ class Exchange:
         except _WOULD_BLOCK:
             return
         except OSError as error:
-            raise self._broken("broke") from error
-        self._take(data)
+            raise self._connection_error("broke") from error
+        self._feed(data)
 
-    def _give_way(self) -> None:
-        """Let other greenlets and threads have their turn after ours."""
+    def _load_next_piece(self) -> bool:
+        """Take the next piece of the request's body to send; False at its end."""
+        piece = self._body_source() if self._body_source is not None else b""
+        if not piece:
+            self._body_source = None
+        self._outgoing = memoryview(piece)
+        return bool(piece)
+
+    def _yield_turn(self) -> None:
+        """Let other greenlets and threads run when this one has had its turn."""
         now = monotonic()
-        if now > self._turn_ends:
-            if self._turn_ends:
-                # By its module, since gevent may replace it after this one was imported. Not
-                # for 0, from which gevent would come back before it looked at any socket.
+        if now > self._turn_deadline:
+            if self._turn_deadline:
+                # Called through its module, since gevent may replace it after this import. Not
+                # 0, from which gevent would come back before it looked at any socket.
                 time.sleep(_SHORTEST_SLEEP)
-            self._turn_ends = now + TURN
+            self._turn_deadline = now + TURN_SECONDS
 
-    def _take(self, data: bytes) -> None:
-        """Feed the answer with what came, b"" for the end of the connection."""
-        answer = self.answer
+    def _feed(self, data: bytes) -> None:
+        """Parse the bytes that came, b"" at the end of the connection."""
+        response = self.response
         if data:
             try:
-                answer.feed(data)
-            except BadAnswerError as error:
-                raise BrokenAnswerError(str(error)) from None
-        elif answer.head_complete and not answer.chunked and answer.remaining is None:
-            answer.complete = True
+                response.feed(data)
+            except BadResponseError as error:
+                raise BrokenResponseError(str(error)) from None
+        elif response.head_complete and not response.chunked and response.remaining is None:
+            response.complete = True
         else:
-            raise self._broken("closed")
+            raise self._connection_error("closed")
 
-    def _receive_identity(self, answer: Answer) -> bytes:
-        """Read a body that is delimited by its length, or by the end of the connection.
+    def _receive_unchunked(self, response: UpstreamResponse) -> bytes:
+        """Read a body that ends at its length or at the end of the connection (RFC 9112 §6.3).
 
-        There is nothing to parse in it, so it goes past the parser.
+        It bypasses the parser, because there is nothing to parse in it.
         """
-        if answer.remaining is None:
+        if response.remaining is None:
             data = self._receive(RECEIVE_BYTES)
-            answer.complete = not data
+            response.complete = not data
             return data
-        data = self._receive(min(RECEIVE_BYTES, answer.remaining))
+        data = self._receive(min(RECEIVE_BYTES, response.remaining))
         if not data:
-            raise self._broken("closed")
-        answer.remaining -= len(data)
-        answer.complete = answer.remaining == 0
+            raise self._connection_error("closed")
+        response.remaining -= len(data)
+        response.complete = response.remaining == 0
         return data
 
     def _receive(self, size: int) -> bytes:
-        """Read what there is, waiting for it."""
-        until: float | None = None
+        """Wait for bytes of the backend, and return them."""
+        silence_deadline: float | None = None
         while True:
             if self._deadline is not None:
-                left = self._deadline - monotonic()
-                if left <= 0:
-                    raise UpstreamTimeoutError("it took too long in total")
-                self._sock.settimeout(min(self._patience, left))
+                remaining = self._deadline - monotonic()
+                if remaining <= 0:
+                    raise UpstreamTimeoutError(
+                        "the backend took longer than upstream.total_timeout"
+                    )
+                self._sock.settimeout(min(self._patience, remaining))
             try:
                 return self._sock.recv(size)
             except TimeoutError:
-                if until is None:
-                    until = monotonic() + self._read_timeout - self._patience
-                self._wait(select.POLLIN, until)
+                if silence_deadline is None:
+                    silence_deadline = monotonic() + self._read_timeout - self._patience
+                self._wait(select.POLLIN, silence_deadline)
             except OSError as error:
-                raise self._broken("broke") from error
+                raise self._connection_error("broke") from error
 
-    def _wait(self, events: int, until: float) -> None:
-        """Wait for the backend until a time, and for the client to leave meanwhile."""
+    def _wait(self, events: int, deadline: float) -> None:
+        """Wait until the backend is ready for ``events``.
+
+        Raises UpstreamTimeoutError at ``deadline``, and ClientLeftError if the client leaves.
+        """
         if self._deadline is not None:
-            until = min(until, self._deadline)
+            deadline = min(deadline, self._deadline)
         poll = select.poll()
         poll.register(self._sock, events)
         client = self._client
-        watching = client is not None
+        polls_client = client is not None
         if client is not None:
             poll.register(client, select.POLLIN)
-        while (seconds := until - monotonic()) > 0:
-            if not watching and client is not None:
-                seconds = min(seconds, PATIENCE)
+        while (seconds := deadline - monotonic()) > 0:
+            if not polls_client and client is not None:
+                seconds = min(seconds, CLIENT_CHECK_SECONDS)
             ready = [descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)]
             if self._sock.fileno() in ready:
                 return
-            if client is not None and (ready or not watching):
-                if has_left(client):
+            if client is not None and (ready or not polls_client):
+                if probe_end(client):
                     raise ClientLeftError
-                if watching:
-                    # It sent more than this request: always readable, so look now and then.
+                if polls_client:
+                    # The client sent more than this request, so its socket stays readable: it is
+                    # looked at now and then instead.
                     poll.unregister(client)
-                    watching = False
-        raise UpstreamTimeoutError("it took too long")
+                    polls_client = False
+        limit = "total_timeout" if deadline == self._deadline else "read_timeout"
+        raise UpstreamTimeoutError(f"the backend took longer than upstream.{limit}")
 
-    def _broken(self, ending: str) -> BrokenAnswerError:
-        if self.answer.fed == 0 and self._kept_alive:
-            return StaleConnectionError(f"it {ending} an idle connection", unsent=not self._sent)
-        where = "in the middle of" if self.answer.fed else "before"
-        return BrokenAnswerError(f"it {ending} the connection {where} an answer")
+    def _connection_error(self, ending: str) -> BrokenResponseError:
+        if self.response.fed == 0 and self._kept_alive:
+            reason = f"the backend {ending} an idle connection"
+            return StaleConnectionError(reason, unsent=not self._any_byte_sent)
+        where = "in the middle of" if self.response.fed else "before"
+        return BrokenResponseError(f"the backend {ending} the connection {where} a response")

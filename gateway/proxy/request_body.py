@@ -1,4 +1,7 @@
-"""The body of a request on its way to the backend: framed afresh, never completed falsely."""
+"""The body of a request on its way to the backend.
+
+It is framed anew, and a body that the client did not finish never looks complete.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.http.client_socket import client_socket, silence_bounded, time_to_send
+from gateway.http.client_socket import client_socket, limit_silence, time_to_send
 from gateway.http.proxy_errors import ProxyError, bad_request
 
-#: A body up to this size is read before a connection to the backend is taken, and goes out
-#: with the head.
+#: A body of this size at most is read before a connection to the backend is taken, and is sent
+#: together with the head.
 FIRST_PIECE_BYTES = 65_536
-#: Servers give nothing before they have all that was asked for. So a client that is quick is
-#: asked for more at once, and one that is slow for less, lest its bytes wait for each other.
+#: A WSGI server returns nothing before it has the whole size that was asked for. So a fast client's
+#: body is read in larger pieces and a slow client's in smaller ones, which are passed on sooner.
 SMALLEST_PIECE_BYTES = 4_096
 LARGEST_PIECE_BYTES = 262_144
 QUICK_SECONDS = 0.005
@@ -27,9 +30,9 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 class RequestBody:
     """The framing header of a request, and its body in pieces ready for the wire.
 
-    ``length`` is what Content-Length announced, ``None`` for a chunked body. A client that
-    stops sending for ``timeout`` seconds is given up, where the server shows its socket; so
-    is one that has not sent all at ``deadline`` (of the monotonic clock).
+    ``length`` is the Content-Length, ``None`` for a chunked body. If the server shows the client's
+    socket, a client that sends nothing for ``timeout`` seconds gets a 408. So does a client that
+    has not sent everything at ``deadline`` (a time of the monotonic clock).
     """
 
     __slots__ = (
@@ -70,31 +73,32 @@ class RequestBody:
 
     @property
     def ended(self) -> bool:
-        """Whether every byte was given."""
+        """Whether :meth:`next` has returned every byte."""
         return self._ended
 
     def next(self) -> bytes:
-        """Give the next piece, b"" after the last one.
+        """Return the next piece, b"" after the last one.
 
-        Raises a 400 or 408 :class:`ProxyError` where the client breaks off or stalls; then
-        the request must not be completed.
+        Raises a :class:`ProxyError`, 400 if the client breaks off and 408 if it stalls; the
+        request must not be completed then.
         """
         if self._ended:
             return b""
         if self.length is None:
-            data = self._take(self._size)
+            data = self._read_piece(self._size)
             if not data:
                 self._ended = True
                 return _LAST_CHUNK
             return b"%X\r\n%b\r\n" % (len(data), data)
-        data = self._take(min(self._size, self._remaining))
+        data = self._read_piece(min(self._size, self._remaining))
         if not data:
             raise bad_request("The body is shorter than its Content-Length.")
         self._remaining -= len(data)
         self._ended = self._remaining == 0
         return data
 
-    def _take(self, size: int) -> bytes:
+    def _read_piece(self, size: int) -> bytes:
+        """Read up to ``size`` bytes, and adapt the size of the next piece to the client's speed."""
         started = monotonic()
         data = self._read_by_deadline(size)
         if monotonic() - started < QUICK_SECONDS:
@@ -105,31 +109,31 @@ class RequestBody:
 
     def _read_by_deadline(self, size: int) -> bytes:
         if self._deadline is None:
-            return self._bounded_read(size)
+            return self._read_within_timeout(size)
         try:
             with time_to_send(self._environ, max(0.001, self._deadline - monotonic())):
-                return self._bounded_read(size)
+                return self._read_within_timeout(size)
         except TimeoutError:
             raise _too_slow() from None
 
-    def _bounded_read(self, size: int) -> bytes:
+    def _read_within_timeout(self, size: int) -> bytes:
         if self._client is None:
-            return self._guarded_read(size)
-        with silence_bounded(self._client, self._longest_silence()):
-            return self._guarded_read(size)
+            return self._read_or_refuse(size)
+        with limit_silence(self._client, self._longest_silence()):
+            return self._read_or_refuse(size)
 
     def _longest_silence(self) -> float:
         if self._deadline is None:
             return self._timeout
         return max(0.001, min(self._timeout, self._deadline - monotonic()))
 
-    def _guarded_read(self, size: int) -> bytes:
+    def _read_or_refuse(self, size: int) -> bytes:
         try:
             return self._read(size)
         except TimeoutError:
             raise _too_slow() from None
         except Exception as error:
-            # Each server has errors of its own for a body that is malformed or cut off.
+            # Each server raises its own errors for a body that is malformed or cut off.
             raise bad_request("The body cannot be read.") from error
 
 
@@ -140,10 +144,10 @@ def _too_slow() -> ProxyError:
 def request_body(
     environ: WSGIEnvironment, timeout: float, deadline: float | None = None
 ) -> RequestBody | None:
-    """Give the body of a request, ``None`` where there is none (RFC 9112 §6.3).
+    """Return the body of a request, ``None`` if it has none (RFC 9112 §6.3).
 
-    Raises a :class:`ProxyError`: 400 for two framings or a bad length, 411 for a chunked
-    body that the server does not delimit, 501 for another transfer coding.
+    Raises a :class:`ProxyError`: 400 for two framings or a bad length, 411 for a chunked body
+    whose end the server does not show, 501 for another transfer coding.
     """
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     length = environ.get("CONTENT_LENGTH")

@@ -1,51 +1,44 @@
 """The head of a request as the backend gets it: one pass over the environ, one string.
 
-This is the hot path. What a header key becomes is looked up, not computed; what the gateway
-adds is written once, or remembered.
+This is the hot path. The table of names gives the beginning of each line. The lines that the
+gateway adds are written once, or remembered.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
 from gateway.config.settings import Server, Upstream
-from gateway.http import peers
-from gateway.http.forwarding import (
-    HeaderNames,
+from gateway.http.header_policy import (
+    CONTROL_CHARACTER,
+    FRAMING,
+    RequestNames,
     connection_options,
-    environ_spelling,
-    forwarded_afresh,
-    forwarded_extended,
+    fold,
     is_field_name,
     is_field_value,
-    is_reserved,
-    request_host,
-    request_target,
-    via,
-    went_through,
 )
+from gateway.http.peers import TrustedProxies
 from gateway.http.proxy_errors import ProxyError, bad_request
+from gateway.http.request_target import request_host, request_target
+from gateway.proxy.forwarded_headers import forwarded_afresh, forwarded_extended, via, went_through
 
-#: Sets of identity headers differ by route at most; more of them are not remembered.
+#: The sets of identity headers differ by route at most. More sets than these are not remembered.
 _REMEMBERED_PLANS = 64
 _CONTENT_TYPE = "Content-Type: "
-#: RFC 9110 §5.5, of a string that holds no line ends because they are added later.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What becomes of the header fields for one set of identity headers.
 
-    ``names`` is the table for the client's own fields, ``omitted`` what of the gateway's own
-    somebody else writes, ``identity`` the beginnings of the identity lines in their order.
+    ``names`` is the table for the client's own fields. ``omitted`` are the names that the gateway
+    would write, and the operator or the identity writes. ``identity`` are the beginnings of the
+    identity lines in their order.
     """
 
-    names: HeaderNames
+    names: RequestNames
     omitted: frozenset[str]
     identity: tuple[str, ...]
 
@@ -59,25 +52,40 @@ class RequestHead:
 
     def __init__(self, settings: Upstream, server: Server, name: str, authority: str) -> None:
         for header, value in settings.headers.items():
-            if is_reserved(header) or not (is_field_name(header) and is_field_value(value)):
-                raise ValueError(f"the header {header!r} cannot be added to requests")
+            _check_added(header, value)
         self._name = name
         self._authority = authority
         self._added = "".join(f"{name}: {value}\r\n" for name, value in settings.headers.items())
-        self._overridden = frozenset(environ_spelling(name) for name in settings.headers)
+        self._overridden = frozenset(map(fold, settings.headers))
         self._plans: dict[tuple[bool, tuple[str, ...]], _Plan] = {}
-        networks = server.trusted_proxies
-        self._is_trusted = lru_cache(maxsize=4096)(lambda peer: peers.is_trusted(peer, networks))
+        self._proxies = TrustedProxies(server.trusted_proxies)
 
     def write(self, environ: WSGIEnvironment, framing: str) -> bytes:
-        """Give the head for ``environ``, with ``framing``, a header line or ''.
+        """Return the head for ``environ``, with ``framing``, a header line or ''.
 
         Raises a :class:`ProxyError` for a request that cannot be forwarded.
         """
         identity: tuple[tuple[str, str], ...] = environ.get("gateway.identity_headers", ())
-        peer = environ.get("REMOTE_ADDR", "")
-        trusted = self._is_trusted(peer)
+        trusted = self._proxies.trusts(environ.get("REMOTE_ADDR", ""))
         plan = self._plan(trusted, tuple([name for name, _ in identity]))
+        fields = self._fields(environ, plan, identity)
+        host = request_host(environ)
+        fields.append(_forwarded(environ, host, plan.omitted, trusted=trusted))
+        host_line = "" if "HOST" in plan.omitted else f"Host: {host or self._authority}\r\n"
+        lines = "\r\n".join(fields)
+        head = (
+            f"{environ['REQUEST_METHOD']} {request_target(environ)} HTTP/1.1\r\n"
+            f"{host_line}{lines}{self._added}{framing}\r\n"
+        )
+        try:
+            return head.encode("latin-1")
+        except UnicodeEncodeError:
+            raise bad_request("A header field holds more than bytes.") from None
+
+    def _fields(
+        self, environ: WSGIEnvironment, plan: _Plan, identity: tuple[tuple[str, str], ...]
+    ) -> list[str]:
+        """Return the client's own fields, the identity and Via, without control characters."""
         names = plan.names
         if named := connection_options(environ.get("HTTP_CONNECTION", "")):
             names = names.without(named)
@@ -92,41 +100,24 @@ class RequestHead:
         if "VIA" not in plan.omitted:
             fields.append(self._via(environ))
         text = "".join(fields)
-        if not text.isprintable() and _CONTROL.search(text):
+        if not text.isprintable() and CONTROL_CHARACTER.search(text):
             raise bad_request("A header field holds control characters.")
-        host = request_host(environ)
-        scheme = environ["wsgi.url_scheme"]
-        fields.append(
-            forwarded_extended(environ, peer, scheme, host, plan.omitted)
-            if trusted
-            else forwarded_afresh(peer, scheme, host, plan.omitted)
-        )
-        host_line = "" if "HOST" in plan.omitted else f"Host: {host or self._authority}\r\n"
-        lines = "\r\n".join(fields)
-        head = (
-            f"{environ['REQUEST_METHOD']} {request_target(environ)} HTTP/1.1\r\n"
-            f"{host_line}{lines}{self._added}{framing}\r\n"
-        )
-        try:
-            return head.encode("latin-1")
-        except UnicodeEncodeError:
-            raise bad_request("A header field holds more than bytes.") from None
+        return fields
 
     def _plan(self, trusted: bool, identity: tuple[str, ...]) -> _Plan:
         plan = self._plans.get((trusted, identity))
         if plan is None:
-            omitted = self._overridden.union(map(environ_spelling, identity))
-            plan = _Plan(
-                HeaderNames(omitted, trusted=trusted),
-                omitted,
-                tuple(
-                    "" if environ_spelling(name) in self._overridden else f"{name}: "
-                    for name in identity
-                ),
-            )
+            plan = self._new_plan(trusted, identity)
             if len(self._plans) < _REMEMBERED_PLANS:
                 self._plans[trusted, identity] = plan
         return plan
+
+    def _new_plan(self, trusted: bool, identity: tuple[str, ...]) -> _Plan:
+        omitted = self._overridden.union(map(fold, identity))
+        beginnings = tuple(
+            "" if fold(name) in self._overridden else f"{name}: " for name in identity
+        )
+        return _Plan(RequestNames(omitted, trusted=trusted), omitted, beginnings)
 
     def _via(self, environ: WSGIEnvironment) -> str:
         received = environ.get("HTTP_VIA", "")
@@ -136,3 +127,17 @@ class RequestHead:
             )
         version = environ.get("SERVER_PROTOCOL", "HTTP/1.1").removeprefix("HTTP/")
         return "Via: " + via(received, version, self._name)
+
+
+def _check_added(name: str, value: str) -> None:
+    if fold(name) in FRAMING or not (is_field_name(name) and is_field_value(value)):
+        raise ValueError(f"the header {name!r} cannot be added to requests")
+
+
+def _forwarded(
+    environ: WSGIEnvironment, host: str, omitted: frozenset[str], *, trusted: bool
+) -> str:
+    peer, scheme = environ.get("REMOTE_ADDR", ""), environ["wsgi.url_scheme"]
+    if trusted:
+        return forwarded_extended(environ, peer, scheme, host, omitted)
+    return forwarded_afresh(peer, scheme, host, omitted)

@@ -1,10 +1,10 @@
-"""The application that forwards a request to the backend and its answer to the client.
+"""The application that forwards a request to the backend and its response to the client.
 
-What was decided about a request is decided before it comes here. This application forwards
-it unchanged but for what RFC 9110 §7.6 demands of an intermediary, or not at all:
+The gateway has decided about a request before it comes here. This application forwards it,
+changed by no more than RFC 9110 §7.6 demands of an intermediary, or refuses it:
 
     refuse what cannot be forwarded → head and beginning of the body → a connection
-    → send, and read the answer's head → the answer's body, piece by piece
+    → send, and read the response's head → the response's body, piece by piece
 
 The middleware in front leaves in the environ: ``gateway.target``, the raw target that it
 judged, and ``gateway.identity_headers``, a tuple of names and values that the backend is to
@@ -24,7 +24,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gateway.config.settings import Server, Upstream
 from gateway.http.client_socket import client_socket
+from gateway.http.header_policy import REFUSED_METHODS, is_method
 from gateway.http.proxy_errors import ProxyError, bad_request, respond
+from gateway.proxy.forwarded_headers import via
 from gateway.proxy.http1 import (
     ClientLeftError,
     Exchange,
@@ -44,33 +46,30 @@ from gateway.proxy.upstream import (
 
 _log = logging.getLogger("gateway.proxy")
 
-#: RFC 9110 §9.2.1, less TRACE: without a body they may be sent a second time.
+#: RFC 9110 §9.2.1, less TRACE. Without a body they may be sent a second time.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: TRACE would show the client what only the backend is told; CONNECT is not for a gateway.
-_REFUSED = frozenset({"CONNECT", "TRACE"})
-_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MAX_FORWARDS = re.compile(r"[0-9]{1,9}")
 _RETRY_AFTER = 1
 #: A new connection, which cannot be stale.
 _NO_IDLE = -1.0
 
 
-class TruncatedAnswerError(ConnectionResetError):
-    """The answer broke off after its head went out, so the client's connection must break too.
+class TruncatedResponseError(ConnectionResetError):
+    """The response broke off after its head went out, so the client's connection must break too.
 
     It is an error of the connection because WSGI servers, when they meet one, end theirs
     without the last chunk and without a traceback.
     """
 
     def __init__(self) -> None:
-        super().__init__(errno.ECONNRESET, "the answer of the upstream broke off")
+        super().__init__(errno.ECONNRESET, "the response of the upstream broke off")
 
 
 class Proxy:
     """The WSGI application that forwards to the addresses of ``settings``.
 
     ``issuer`` names the gateway in Via. Make it after the fork of a worker. Raises ValueError
-    for an address or an additional header that cannot be, and OSError for ``ca_file``.
+    for an address or an additional header that cannot be used, and OSError for ``ca_file``.
     """
 
     def __init__(self, settings: Upstream, server: Server, issuer: str) -> None:
@@ -84,62 +83,76 @@ class Proxy:
         """Forward one request."""
         try:
             refuse_unforwardable(environ)
-            if ends_here(environ):
+            hops = max_forwards(environ)
+            if hops == 0:
+                # The client asks the gateway itself, which has no options to tell of.
                 start_response("204 No Content", [])
                 return []
+            if hops is not None:
+                environ["HTTP_MAX_FORWARDS"] = str(hops - 1)
             body = self._forward(environ)
         except ProxyError as error:
             return respond(error, environ, start_response)
-        answer = body.exchange.answer
-        answer.headers.append(("Via", f"{answer.version} {self._name}"))
+        return self._respond(body, start_response)
+
+    def _respond(self, body: ResponseBody, start_response: StartResponse) -> Iterable[bytes]:
+        """Hand the upstream response to the client."""
+        response = body.exchange.response
+        response.headers.append(("Via", via("", response.version, self._name)))
         try:
-            start_response(f"{answer.status} {answer.reason.decode('latin-1')}", answer.headers)
+            start_response(
+                f"{response.status} {response.reason.decode('latin-1')}", response.headers
+            )
         except BaseException:
             body.close()
             raise
-        return body.whole() if answer.complete else body
+        return body.whole() if response.complete else body
 
     def close(self) -> None:
         """Close the idle connections, and the others as soon as they are free."""
         self._pool.close()
 
-    def _forward(self, environ: WSGIEnvironment) -> AnswerBody:
+    def _forward(self, environ: WSGIEnvironment) -> ResponseBody:
         deadline = monotonic() + self._total_timeout if self._total_timeout else None
         body = request_body(environ, self._read_timeout, deadline)
         data = self._head.write(environ, "" if body is None else body.header)
         if body is not None:
             data += body.next()
-        method = environ["REQUEST_METHOD"]
-        repeatable = body is None and method in _REPEATABLE
+        repeatable = body is None and environ["REQUEST_METHOD"] in _REPEATABLE
         idle_seconds = IDLE_SECONDS if repeatable else SAFELY_IDLE_SECONDS
         while True:
             connection = self._connection(idle_seconds, deadline)
-            exchange = Exchange(
-                connection.sock,
-                head_only=method == "HEAD",
-                kept_alive=connection.kept_alive,
-                read_timeout=self._read_timeout,
-                deadline=deadline,
-                client=client_socket(environ),
-            )
-            answer = AnswerBody(exchange, connection, self._pool)
+            exchange = self._exchange(connection, environ, deadline)
+            response = ResponseBody(exchange, connection, self._pool)
             try:
                 exchange.send(data)
                 exchange.finish_sending(None if body is None or body.ended else body.next)
                 exchange.read_head()
             except StaleConnectionError as error:
-                answer.close()
+                response.close()
                 if not (repeatable or error.unsent):
                     raise failure(error, connection) from error
                 idle_seconds = _NO_IDLE
             except UpstreamError as error:
-                answer.close()
+                response.close()
                 raise failure(error, connection) from error
             except BaseException:
-                answer.close()
+                response.close()
                 raise
             else:
-                return answer
+                return response
+
+    def _exchange(
+        self, connection: Connection, environ: WSGIEnvironment, deadline: float | None
+    ) -> Exchange:
+        return Exchange(
+            connection.sock,
+            head_only=environ["REQUEST_METHOD"] == "HEAD",
+            kept_alive=connection.kept_alive,
+            read_timeout=self._read_timeout,
+            deadline=deadline,
+            client=client_socket(environ),
+        )
 
     def _connection(self, idle_seconds: float, deadline: float | None) -> Connection:
         try:
@@ -148,8 +161,8 @@ class Proxy:
             raise failure(error) from error
 
 
-class AnswerBody:
-    """The body of an answer on its way to the client; a WSGI iterable.
+class ResponseBody:
+    """The body of an upstream response on its way to the client; a WSGI iterable.
 
     Its connection goes back to the pool at the end of the body, or with :meth:`close`.
     """
@@ -161,7 +174,7 @@ class AnswerBody:
         self._begun = False
 
     def whole(self) -> list[bytes]:
-        """Give a body that has come completely, and the connection back."""
+        """Return a body that has come completely, and give the connection back."""
         body = self.exchange.read_body()
         self.close()
         return [body] if body else []
@@ -170,45 +183,45 @@ class AnswerBody:
         return self
 
     def __next__(self) -> bytes:
-        """Give the next piece as soon as it comes.
+        """Return the next piece as soon as it comes.
 
         The first one may be empty: servers send the head with the first piece, and the head
         of an event stream may be all there is for a while.
         """
         if not self._begun:
             self._begun = True
-            return self.exchange.answer.take_body()
+            return self.exchange.response.take_body()
         try:
             data = self.exchange.read_body()
         except ClientLeftError:
-            _log.debug("the client left during an answer")
+            _log.debug("the client left during a response")
             raise
         except UpstreamError as error:
             failure(error, self._connection)
-            raise TruncatedAnswerError from error
+            raise TruncatedResponseError from error
         except ProxyError as error:
-            # The rest of the request's body failed while the answer was under way already.
-            raise TruncatedAnswerError from error
+            # The rest of the request's body failed while the response was on its way already.
+            raise TruncatedResponseError from error
         if not data:
             self.close()
             raise StopIteration
         return data
 
     def close(self) -> None:
-        """Give the connection back: to be kept if both messages are complete."""
+        """Give the connection back. The pool keeps it if both messages are complete."""
         connection, self._connection = self._connection, None
         if connection is not None:
             reusable = self.exchange.reusable
-            self.exchange.answer.discard()
+            self.exchange.response.discard()
             self._pool.release(connection, reusable=reusable)
 
 
 def refuse_unforwardable(environ: WSGIEnvironment) -> None:
-    """Refuse methods and upgrades that a gateway does not carry (RFC 9110 §7.8 and §9.3)."""
+    """Refuse the methods and upgrades that a gateway does not carry (RFC 9110 §7.8 and §9.3)."""
     method = environ["REQUEST_METHOD"]
-    if method in _REFUSED:
+    if method in REFUSED_METHODS:
         raise ProxyError(HTTPStatus.NOT_IMPLEMENTED, "The gateway does not forward this method.")
-    if _METHOD.fullmatch(method) is None:
+    if not is_method(method):
         raise bad_request("The method is not a token.")
     if "websocket" in environ.get("HTTP_UPGRADE", "").lower():
         raise ProxyError(
@@ -218,22 +231,21 @@ def refuse_unforwardable(environ: WSGIEnvironment) -> None:
         )
 
 
-def ends_here(environ: WSGIEnvironment) -> bool:
-    """Count Max-Forwards of an OPTIONS request down in the environ (RFC 9110 §7.6.2).
+def max_forwards(environ: WSGIEnvironment) -> int | None:
+    """Return how often an OPTIONS request may be forwarded, ``None`` if it does not say.
 
-    True when it was 0: then the gateway itself is asked, and has no options to tell of.
+    RFC 9110 §7.6.2. Raises a 400 :class:`ProxyError` where it is not a number.
     """
-    value = environ.get("HTTP_MAX_FORWARDS")
+    value: str | None = environ.get("HTTP_MAX_FORWARDS")
     if value is None or environ["REQUEST_METHOD"] != "OPTIONS":
-        return False
+        return None
     if _MAX_FORWARDS.fullmatch(value) is None:
         raise bad_request("Max-Forwards is not a number.")
-    environ["HTTP_MAX_FORWARDS"] = str(max(0, int(value) - 1))
-    return int(value) == 0
+    return int(value)
 
 
 def failure(error: UpstreamError, connection: Connection | None = None) -> ProxyError:
-    """Say in the log what the upstream did, and give what the client is told of it."""
+    """Log what the upstream did, and return the error for the client."""
     where = "" if connection is None else f" {connection.backend.address}"
     _log.warning("upstream%s: %s", where, error)
     if isinstance(error, PoolExhaustedError):

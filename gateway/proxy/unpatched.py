@@ -1,4 +1,7 @@
-"""What gevent replaces, where a greenlet cannot be made to wait and its own only takes longer."""
+"""The interpreter's own lock and poll, which gevent replaces with slower ones.
+
+They are for uses that never make a greenlet wait.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import Any
 
 
 def original(module: Any, name: str) -> Any:
-    """Return ``module.name`` as the interpreter has it, whether gevent has replaced it or not."""
+    """Return the interpreter's own ``module.name``, whether gevent has replaced it or not."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None:
         return getattr(module, name)
     return monkey.get_original(module.__name__, name)
 
 
-#: Locks for what is done without waiting, and polls with a timeout of 0.
+#: For locks that are held without waiting, and for polls with a timeout of 0.
 Lock = original(threading, "Lock")
 poll = original(select, "poll")

@@ -1,9 +1,9 @@
-"""Connections to the backend's addresses: kept alive, bounded, spread, and never handed out dead.
+"""Connections to the backend's addresses: kept alive, limited in number, and spread evenly.
 
 A pool belongs to one process and is made after the fork. Its lock is held for list operations
-only; connecting and looking whether a connection still lives happen outside of it. Nothing done
-under it can make a greenlet wait, nor can a look at a connection, so both go past gevent, whose
-locks take several times as long, and polls twenty times.
+only: connecting to an address and probing an idle connection happen without it. Neither the lock
+nor the probe can make a greenlet wait, so both bypass gevent. gevent's locks take several times as
+long, its polls twenty times.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from urllib.parse import urlsplit
 
 from gateway.config.settings import Upstream
 from gateway.proxy import unpatched
-from gateway.proxy.http1 import PATIENCE, UpstreamError, UpstreamTimeoutError
+from gateway.proxy.http1 import CLIENT_CHECK_SECONDS, UpstreamError, UpstreamTimeoutError
 
 _log = logging.getLogger("gateway.proxy")
 
-#: A kept-alive connection unused for so many seconds is closed.
+#: A kept-alive connection that was unused for this long is closed.
 IDLE_SECONDS = 30.0
-#: Servers end idle connections after 2 s (gunicorn), 5 s (node) or later. A request that
-#: must not be sent twice takes only a connection used so recently that none of them would.
+#: Servers close idle connections after 2 s (gunicorn), 5 s (node) or later. A request that must
+#: not be sent twice takes only a connection that was used more recently than this.
 SAFELY_IDLE_SECONDS = 1.0
-#: An address that refused a connection is tried last for so long, doubled at each failure.
+#: An address that refused a connection is tried last for this long, doubled at each failure.
 FIRST_DOWN_SECONDS = 0.5
 LONGEST_DOWN_SECONDS = 30.0
 
@@ -37,20 +37,20 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class PoolExhaustedError(UpstreamError):
-    """Every connection stayed in use for as long as a request may wait."""
+    """Every connection stayed in use for as long as a request may wait for one."""
 
 
 class ConnectFailedError(UpstreamError):
-    """No address of the backend took a connection; nothing was sent."""
+    """No address of the backend accepted a connection; nothing was sent."""
 
 
 class ConnectTimeoutError(UpstreamTimeoutError):
-    """No address of the backend took a connection in time; nothing was sent."""
+    """No address of the backend accepted a connection in time; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a backend listens: a host and port, with or without TLS, or a unix socket."""
+    """Where the backend listens: a host and port, with or without TLS, or a unix socket."""
 
     scheme: str
     host: str = ""
@@ -59,7 +59,7 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """What stands in Host when the client sent none."""
+        """The value of Host for a request whose client sent none."""
         if self.scheme == "unix":
             return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -70,7 +70,7 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Read ``http://host:port``, ``https://host:port`` or ``unix:/path``; ValueError if not."""
+    """Parse ``http://host:port``, ``https://host:port`` or ``unix:/path``; else ValueError."""
     if url.startswith("unix:"):
         path = url.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
@@ -86,7 +86,7 @@ def parse_address(url: str) -> Address:
 
 
 class Connection:
-    """One connected socket, counted by its backend."""
+    """One connected socket to one address."""
 
     __slots__ = ("_poll", "backend", "kept_alive", "sock", "used_at")
 
@@ -100,17 +100,17 @@ class Connection:
             self._poll = unpatched.poll()
             self._poll.register(sock, POLLIN)
 
-    def is_alive(self, patience: float) -> bool:
-        """Whether nothing happened on it while it was idle; anything that did ends it.
+    def probe(self, timeout: float) -> bool:
+        """Return whether the connection is still usable, and set its timeout to ``timeout``.
 
-        A live one is left with ``patience`` as its timeout.
+        While it was idle, nothing may have come: not its end, and no byte either.
         """
-        alive = not self._poll.poll(0) if self._poll is not None else self._has_nothing_to_read()
-        self.sock.settimeout(patience)
-        return alive
+        usable = not self._poll.poll(0) if self._poll is not None else self._probe_tls()
+        self.sock.settimeout(timeout)
+        return usable
 
-    def _has_nothing_to_read(self) -> bool:
-        # What comes over TLS may be a message of TLS itself, and no event on the connection.
+    def _probe_tls(self) -> bool:
+        # A readable TLS socket may hold a message of TLS itself, which is no reason to close it.
         self.sock.settimeout(0)
         try:
             self.sock.recv(1)
@@ -122,7 +122,7 @@ class Connection:
 
 
 class Backend:
-    """One address: its idle connections, how many are in use, and whether it is down."""
+    """One address: its idle connections, the number in use, and until when it counts as down."""
 
     def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
         self.address = address
@@ -133,7 +133,10 @@ class Backend:
         self._context = context
 
     def connect(self, timeout: float) -> socket.socket:
-        """Open a connection within ``timeout`` seconds a step; raises OSError."""
+        """Connect; each step (one address of the name, TLS) may take ``timeout`` seconds.
+
+        Raises OSError.
+        """
         address = self.address
         if address.scheme == "unix":
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -148,8 +151,8 @@ class Backend:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
-                # A body that lasts until the end of the connection must not be cut short by
-                # whoever can close it: the end has to be signed as well.
+                # A body may last until the end of the connection. Anybody on the way could cut it
+                # short, so TLS has to confirm that end too.
                 sock = self._context.wrap_socket(
                     sock, server_hostname=address.host, suppress_ragged_eofs=False
                 )
@@ -162,8 +165,8 @@ class Backend:
 class Pool:
     """The connections to all addresses of ``settings``.
 
-    ``settings.connections`` bounds those in use at each address. A request waits for one
-    as long as it would for connecting.
+    At most ``settings.connections`` are in use at each address. A request waits up to
+    ``settings.connect_timeout`` for a free one.
     """
 
     def __init__(self, settings: Upstream) -> None:
@@ -180,25 +183,25 @@ class Pool:
         ]
         self._limit = settings.connections
         self._connect_timeout = settings.connect_timeout
-        self._patience = min(PATIENCE, settings.read_timeout)
-        self._changed = Condition(unpatched.Lock())
+        self._patience = min(CLIENT_CHECK_SECONDS, settings.read_timeout)
+        self._freed = Condition(unpatched.Lock())
         self._waiting = 0
         self._turn = 0
         self._closed = False
 
     @property
     def authority(self) -> str:
-        """The host that the backend goes by where a client named none."""
+        """The value of Host for a request whose client sent none."""
         return self.backends[0].address.authority
 
     def acquire(
         self, *, idle_seconds: float = IDLE_SECONDS, deadline: float | None = None
     ) -> Connection:
-        """Give a live connection, kept alive for at most ``idle_seconds``, or a new one.
+        """Return a usable connection that was idle for at most ``idle_seconds``, or a new one.
 
         Raises :class:`PoolExhaustedError`, :class:`ConnectFailedError` or
-        :class:`ConnectTimeoutError`; nothing lasts beyond ``deadline`` (of the monotonic
-        clock). Every connection given must come back through :meth:`release`.
+        :class:`ConnectTimeoutError`. Nothing lasts beyond ``deadline`` (a time of the monotonic
+        clock). The caller gives the connection back through :meth:`release`.
         """
         failed: list[Backend] = []
         error: OSError | None = None
@@ -206,36 +209,39 @@ class Pool:
             backend = self._reserve(failed, deadline)
             if backend is None:
                 if isinstance(error, TimeoutError):
-                    raise ConnectTimeoutError("it took too long to connect") from error
-                raise ConnectFailedError("it takes no connections") from error
-            connection = self._idle_connection(backend, idle_seconds)
+                    raise ConnectTimeoutError("no address accepted a connection in time") from error
+                raise ConnectFailedError("no address accepts connections") from error
+            connection = self._pop_idle(backend, idle_seconds)
             if connection is not None:
                 return connection
-            timeout = self._connect_timeout
-            if deadline is not None:
-                timeout = max(0.001, min(timeout, deadline - monotonic()))
             try:
-                sock = backend.connect(timeout)
+                return self._connect(backend, deadline)
             except OSError as problem:
                 error = problem
                 failed.append(backend)
-                self._unreserve(backend, failed=True)
-                _log.warning("upstream %s: no connection: %s", backend.address, problem)
-            except BaseException:
-                self._unreserve(backend)
-                raise
-            else:
-                backend.failures = 0
-                backend.down_until = 0.0
-                sock.settimeout(self._patience)
-                return Connection(sock, backend)
+                _log.warning("cannot connect to upstream %s: %s", backend.address, problem)
+
+    def _connect(self, backend: Backend, deadline: float | None) -> Connection:
+        """Connect to an address on which :meth:`_reserve` has counted. Raises OSError."""
+        timeout = self._connect_timeout
+        if deadline is not None:
+            timeout = max(0.001, min(timeout, deadline - monotonic()))
+        try:
+            sock = backend.connect(timeout)
+        except BaseException as error:
+            self._unreserve(backend, failed=isinstance(error, OSError))
+            raise
+        backend.failures = 0
+        backend.down_until = 0.0
+        sock.settimeout(self._patience)
+        return Connection(sock, backend)
 
     def release(self, connection: Connection, *, reusable: bool) -> None:
-        """Take a connection back, to keep it or to close it."""
+        """Take a connection back: keep it if ``reusable``, else close it."""
         backend = connection.backend
         now = monotonic()
         expired = None
-        with self._changed:
+        with self._freed:
             backend.in_use -= 1
             reusable = reusable and not self._closed
             if reusable:
@@ -245,15 +251,15 @@ class Pool:
                 if now - backend.idle[0].used_at > IDLE_SECONDS:
                     expired = backend.idle.popleft()
             if self._waiting:
-                self._changed.notify()
+                self._freed.notify()
         if not reusable:
             connection.sock.close()
         if expired is not None:
             expired.sock.close()
 
     def close(self) -> None:
-        """Close what is idle now, and the rest as it comes back."""
-        with self._changed:
+        """Close the idle connections now, and the others as they come back."""
+        with self._freed:
             self._closed = True
             idle = [connection for backend in self.backends for connection in backend.idle]
             for backend in self.backends:
@@ -262,30 +268,30 @@ class Pool:
             connection.sock.close()
 
     def _reserve(self, failed: list[Backend], deadline: float | None) -> Backend | None:
-        """Count one connection more at the best address; None if all of them failed."""
-        until: float | None = None
-        with self._changed:
+        """Count one connection more at the best address; None if all addresses failed."""
+        wait_deadline: float | None = None
+        with self._freed:
             while True:
-                backend = self._best(failed)
+                backend = self._choose_backend(failed)
                 if backend is None or backend.in_use < self._limit:
                     if backend is not None:
                         backend.in_use += 1
                     return backend
                 now = monotonic()
-                if until is None:
-                    until = now + self._connect_timeout
+                if wait_deadline is None:
+                    wait_deadline = now + self._connect_timeout
                     if deadline is not None:
-                        until = min(until, deadline)
-                if now >= until:
-                    raise PoolExhaustedError("all of its connections are in use")
+                        wait_deadline = min(wait_deadline, deadline)
+                if now >= wait_deadline:
+                    raise PoolExhaustedError("all upstream.connections are in use")
                 self._waiting += 1
                 try:
-                    self._changed.wait(until - now)
+                    self._freed.wait(wait_deadline - now)
                 finally:
                     self._waiting -= 1
 
-    def _best(self, failed: list[Backend]) -> Backend | None:
-        """Choose the address with the fewest connections in use, those that are down last."""
+    def _choose_backend(self, failed: list[Backend]) -> Backend | None:
+        """Choose the address with the fewest connections in use; one that is down comes last."""
         if len(self.backends) == 1:
             return None if failed else self.backends[0]
         now = monotonic()
@@ -301,27 +307,28 @@ class Pool:
             default=None,
         )
 
-    def _idle_connection(self, backend: Backend, idle_seconds: float) -> Connection | None:
-        """Take the connection used last, if it is young enough and lives."""
-        oldest = monotonic() - idle_seconds
+    def _pop_idle(self, backend: Backend, idle_seconds: float) -> Connection | None:
+        """Take the connection that was used last, if that is recent enough and it is usable."""
+        earliest = monotonic() - idle_seconds
         while True:
             try:
                 connection = backend.idle.pop()
             except IndexError:
                 return None
-            if connection.used_at >= oldest and connection.is_alive(self._patience):
+            if connection.used_at >= earliest and connection.probe(self._patience):
                 return connection
             connection.sock.close()
-            if connection.used_at < oldest:
-                # Those below are older still. One goes for the one that will be opened.
+            if connection.used_at < earliest:
+                # The others were idle for longer still. One is closed for the new one.
                 return None
 
-    def _unreserve(self, backend: Backend, *, failed: bool = False) -> None:
-        with self._changed:
+    def _unreserve(self, backend: Backend, *, failed: bool) -> None:
+        """Take back what :meth:`_reserve` counted; an address that ``failed`` counts as down."""
+        with self._freed:
             backend.in_use -= 1
             if failed:
                 wait = FIRST_DOWN_SECONDS * 2.0 ** min(backend.failures, 10)
                 backend.failures += 1
                 backend.down_until = monotonic() + min(wait, LONGEST_DOWN_SECONDS)
             if self._waiting:
-                self._changed.notify()
+                self._freed.notify()

@@ -1,25 +1,21 @@
-"""An answer of the backend, read strictly from bytes (RFC 9112); no socket is known here.
+"""A response of the backend, read strictly from bytes (RFC 9112); no socket is known here.
 
 llhttp does the parsing and is never told to be lenient. What it leaves open is refused in
-this file: versions, interim answers, transfer codings and sizes that nobody asked for.
+this file: versions, interim responses, transfer codings and sizes that the request did not ask for.
 """
 
 from __future__ import annotations
 
-import re
-
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.http.forwarding import AnswerNames, connection_options, environ_spelling
+from gateway.http.header_policy import ResponseNames, connection_options, fold, is_field_value
 
-#: Status line and header fields of an answer, interim answers included.
+#: Status line and header fields of a response, interim responses included.
 HEAD_BYTES = 65_536
 
-_NAMES = AnswerNames()
-#: RFC 9112 §4: a reason phrase has no control characters.
-_REASON = re.compile(rb"[\t -~\x80-\xff]*")
+_NAMES = ResponseNames()
 _VERSIONS = frozenset({"1.0", "1.1"})
-#: RFC 9110 §15: 1xx are interim, of which 101 belongs to an Upgrade, which is never sent.
+#: RFC 9110 §15: 1xx are interim. 101 belongs to an Upgrade, which the gateway never sends.
 _FIRST_INTERIM = 100
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
@@ -27,17 +23,17 @@ _CONTENT_LENGTH = b"content-length"
 _CONTENT_LENGTH_SIZE = len(_CONTENT_LENGTH)
 
 
-class BadAnswerError(Exception):
-    """What came is no answer that could be handed on; the text quotes nothing of it."""
+class BadResponseError(Exception):
+    """The backend sent no response that could be handed on; the text quotes nothing of it."""
 
 
-class Answer:
-    """The answer to one request, as far as it has been fed.
+class UpstreamResponse:
+    """The backend's response to one request, as far as it has been fed.
 
-    ``head_only`` for an answer to HEAD. After ``head_complete``: ``status``, ``reason``,
-    ``version`` and ``headers`` without those of the connection. ``remaining`` bytes of the
-    body are to come, ``None`` where no length was announced; ``chunked`` bodies end by
-    themselves. ``persistent`` says that the connection outlasts the answer (RFC 9112 §9.3).
+    ``head_only`` is for HEAD. After ``head_complete`` there are ``status``, ``reason``,
+    ``version`` and the ``headers`` that are not hop-by-hop. ``remaining`` bytes of the body are to
+    come, ``None`` where no length was announced; a ``chunked`` body says itself where it ends.
+    ``persistent`` tells that the connection outlasts the response (RFC 9112 §9.3).
     """
 
     __slots__ = (
@@ -80,7 +76,7 @@ class Answer:
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, at least one. Raises :class:`BadAnswerError`."""
+        """Take the next bytes, at least one. Raises :class:`BadResponseError`."""
         if self._parser is None:
             return
         self.fed += len(data)
@@ -93,13 +89,13 @@ class Answer:
             # Bytes after the end belong to no request of ours.
             self.persistent = False
         if not self.head_complete and self.fed > HEAD_BYTES:
-            raise BadAnswerError("the head of its answer is too large")
+            raise BadResponseError("the head of its response is too large")
         if self.chunked and not self.complete and self._since_body > HEAD_BYTES:
             # Chunk extensions and trailers, which the parser keeps until they end.
-            raise BadAnswerError("its answer has too much beside its body")
+            raise BadResponseError("its response has too much beside its body")
 
     def take_body(self) -> bytes:
-        """Give what came of the body since the last time."""
+        """Return the bytes of the body that came since the last call."""
         pieces = self._pieces
         if not pieces:
             return b""
@@ -108,15 +104,15 @@ class Answer:
         return data
 
     def discard(self) -> None:
-        """Let the parser go: it holds this object as this object holds it."""
+        """Drop the parser, which holds this object as this object holds it."""
         self._parser = None
 
-    # What follows is called by the parser.
+    # The parser calls the methods that follow.
 
     def on_message_begin(self) -> None:
-        """Refuse a second answer."""
+        """Refuse a second response."""
         if self.complete:
-            raise BadAnswerError("more than one answer")
+            raise BadResponseError("more than one response")
 
     def on_status(self, status: bytes) -> None:
         """Collect the reason phrase, which may come in two parts."""
@@ -131,10 +127,10 @@ class Answer:
             if len(name) == _CONTENT_LENGTH_SIZE and name.lower() == _CONTENT_LENGTH:
                 self.remaining = int(value)
             return
-        spelled = environ_spelling(name.decode("latin-1"))
-        if spelled == "TRANSFER_ENCODING":
+        folded = fold(name.decode("latin-1"))
+        if folded == "TRANSFER_ENCODING":
             self._transfer_encoding.append(value.strip(b" \t").lower())
-        elif spelled == "CONNECTION":
+        elif folded == "CONNECTION":
             self._connection.append(value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
@@ -144,22 +140,16 @@ class Answer:
             return
         self.version = parser.get_http_version()
         if self.version not in _VERSIONS:
-            raise BadAnswerError("a version of HTTP that nobody asked for")
+            raise BadResponseError("a version of HTTP that the request did not ask for")
         self.status = parser.get_status_code()
         if self.status < _FIRST_FINAL:
             if self.status < _FIRST_INTERIM or self.status == _SWITCHING_PROTOCOLS:
-                raise BadAnswerError("a status that nobody asked for")
+                raise BadResponseError("a status that the request did not ask for")
             self._interim = True
             return
-        if _REASON.fullmatch(self.reason) is None:
-            raise BadAnswerError("control characters in the reason phrase")
-        if self._transfer_encoding:
-            # RFC 9112 §6.1: no other coding was asked for, and HTTP/1.0 has none.
-            if self._transfer_encoding != [b"chunked"] or self.version == "1.0":
-                raise BadAnswerError("a transfer coding that nobody asked for")
-            self.chunked = True
-        if self.fed > HEAD_BYTES and self._head_size() > HEAD_BYTES:
-            raise BadAnswerError("too large a head")
+        if not is_field_value(self.reason.decode("latin-1")):
+            raise BadResponseError("control characters in the reason phrase")
+        self._judge_framing()
         self._drop_connection_named()
         self.persistent = parser.should_keep_alive()
         self.head_complete = True
@@ -168,14 +158,14 @@ class Answer:
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
         if self.complete:
-            raise BadAnswerError("a body where none may be")
+            raise BadResponseError("a body where none may be")
         if self.remaining is not None:
             self.remaining -= len(body)
         self._since_body = 0
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        """End the answer, or swallow an interim one (RFC 9110 §15.2)."""
+        """End the response, or drop an interim one (RFC 9110 §15.2)."""
         if not self._interim:
             self.complete = True
             return
@@ -186,22 +176,29 @@ class Answer:
         self._connection.clear()
         self._transfer_encoding.clear()
 
+    def _judge_framing(self) -> None:
+        """RFC 9112 §6.1: the request asked for no coding but chunked, and HTTP/1.0 has none."""
+        if self._transfer_encoding:
+            if self._transfer_encoding != [b"chunked"] or self.version == "1.0":
+                raise BadResponseError("a transfer coding that the request did not ask for")
+            self.chunked = True
+        if self.fed > HEAD_BYTES and self._head_size() > HEAD_BYTES:
+            raise BadResponseError("too large a head")
+
     def _head_size(self) -> int:
         return sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _drop_connection_named(self) -> None:
-        """RFC 9110 §7.6.1: what Connection names ends here, but not the framing."""
+        """RFC 9110 §7.6.1: the fields that Connection names end here, but not the framing."""
         named = {name for value in self._connection for name in connection_options(value)}
         named.discard("CONTENT_LENGTH")
         if named:
-            self.headers[:] = [
-                field for field in self.headers if environ_spelling(field[0]) not in named
-            ]
+            self.headers[:] = [field for field in self.headers if fold(field[0]) not in named]
 
 
-def _in_our_words(error: Exception) -> BadAnswerError:
-    """Give our own complaint, which the parser wraps, or the parser's."""
+def _in_our_words(error: Exception) -> BadResponseError:
+    """Return our own complaint, which the parser wraps, or the parser's."""
     cause = error.__context__
-    if isinstance(cause, BadAnswerError):
-        return BadAnswerError(f"its answer has {cause}")
-    return BadAnswerError(f"its answer is not HTTP: {error}")
+    if isinstance(cause, BadResponseError):
+        return BadResponseError(f"its response has {cause}")
+    return BadResponseError(f"its response is not HTTP: {error}")

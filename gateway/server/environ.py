@@ -1,7 +1,7 @@
-"""The WSGI environ of a client's request (PEP 3333), as the standalone server gives it.
+"""The WSGI environ of a client's request (PEP 3333), as the standalone server builds it.
 
-Nothing in it is taken from the client's word but the request itself: no header sets the scheme,
-the path's division or the address of the peer.
+The client decides the request and nothing else: no header sets the scheme, splits the path into
+SCRIPT_NAME and PATH_INFO, or changes the peer's address.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from gateway.server.request import ClientRequest
 Environ = dict[str, Any]
 
 
-def _within(seconds: float) -> gevent.Timeout:
+def _time_limit(seconds: float) -> gevent.Timeout:
     return gevent.Timeout(seconds, TimeoutError)
 
 
 def environ_of_server(cfg: Any) -> Environ:
-    """Return what is the same for every request; ``cfg`` are gunicorn's settings."""
+    """Return the part that every request shares; ``cfg`` are gunicorn's settings."""
     return {
         **wsgi.base_environ(cfg),
         "wsgi.multithread": True,
         "SCRIPT_NAME": "",
-        WITHIN: _within,
+        WITHIN: _time_limit,
     }
 
 
-class _Keys(BoundedCache[str]):
+class _EnvironKeys(BoundedCache[str]):
+    """From a header's name to its key in the environ."""
+
     def compute(self, name: str) -> str:
         key = name.replace("-", "_")
         return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
 
 
-_KEYS = _Keys()
+_KEYS = _EnvironKeys()
 
 
 def environ_of(
@@ -48,8 +50,8 @@ def environ_of(
 ) -> Environ:
     """Return the environ of one request.
 
-    ``peer`` and ``listener`` are addresses as the sockets give them, ``server`` what
-    :func:`environ_of_server` returned.
+    ``peer`` and ``listener`` are addresses as the sockets give them. ``server`` is the result of
+    :func:`environ_of_server`.
     """
     headers = request.headers
     environ = {
@@ -59,7 +61,7 @@ def environ_of(
         "gunicorn.socket": client,
         "REQUEST_METHOD": request.method,
         "RAW_URI": request.uri,
-        "PATH_INFO": _decoded(request.path),
+        "PATH_INFO": _decode(request.path),
         "QUERY_STRING": request.query,
         "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         HEADER_LINES: headers,
@@ -72,23 +74,23 @@ def environ_of(
         else:
             environ[key] = value
     for key, values in repeated.items():
-        # RFC 9110 §5.3, and RFC 9113 §8.2.3 for cookies.
+        # A repeated field becomes one: RFC 9110 §5.3, and RFC 9113 §8.2.3 for cookies.
         environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
     else:
         environ["REMOTE_ADDR"] = ""
-    environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(listener, environ)
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = _server_name_and_port(listener, environ)
     return environ
 
 
-def _decoded(path: str) -> str:
+def _decode(path: str) -> str:
     return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
 
 
-def _server(listener: Any, environ: Environ) -> tuple[str, str]:
+def _server_name_and_port(listener: Any, environ: Environ) -> tuple[str, str]:
     if isinstance(listener, tuple):
         return listener[0], str(listener[1])
-    # A unix socket has neither; the client says whom it wants to reach.
+    # A unix socket has neither; the Host header says which server the client wants.
     host, _, port = environ.get("HTTP_HOST", "").partition(":")
     return host, port or "80"

@@ -1,8 +1,8 @@
-"""The process above the workers: gunicorn's arbiter, which reloads without standing still.
+"""The process above the workers: gunicorn's arbiter, with a reload that does not block it.
 
-gunicorn waits at a reload until the last old worker has ended, and until then it neither
-replaces a worker that dies nor hears a signal. With an event stream open that is the whole of
-``server.graceful_seconds``. Here old workers finish beside the new ones and are not counted.
+At a reload, gunicorn's arbiter waits until the last old worker has exited. Until then it replaces
+no worker that dies, and handles no signal. While an event stream is open, that takes all of
+``server.graceful_seconds``. Here the old workers finish beside the new ones and are not counted.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from gateway.server.worker import WORKER_SIGNALS
 
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """Starts, watches, replaces and ends the workers of a StandaloneGateway."""
+    """Starts, watches, replaces and stops the workers of a StandaloneGateway."""
 
     def __init__(self, app: Any) -> None:
-        #: Old workers that finish what they have begun, by process id.
-        self._finishing: dict[int, Any] = {}
+        #: Old workers that still answer their requests in flight, by process id.
+        self._old_workers: dict[int, Any] = {}
         self._stopping = False
         super().__init__(app)
 
     def handle_hup(self) -> None:
-        """Take over the configuration file again; one that cannot be used changes nothing."""
-        if self.app.read_again():
+        """Reload the configuration file; a file with faults changes nothing."""
+        if self.app.reload_settings():
             super().handle_hup()
 
     def spawn_worker(self) -> Any:
         """Start a worker."""
-        # Until it has handlers of its own, it would hear a signal with those of the master,
-        # and wait to be killed. It lets them through itself (Worker.init_signals).
+        # Until the worker has installed its own handlers, the master's would take its signals, and
+        # it would not exit. It unblocks the signals itself (Worker.init_signals).
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         try:
             return super().spawn_worker()
@@ -42,33 +42,34 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
     def kill_worker(self, pid: int, sig: int) -> None:
-        """Send a worker a signal; one that is told to finish is no longer counted."""
+        """Send a worker a signal; a worker that is told to finish is no longer counted."""
         super().kill_worker(pid, sig)
         if sig == signal.SIGTERM and not self._stopping and pid in self.WORKERS:
-            self._finishing[pid] = self.WORKERS.pop(pid)
+            self._old_workers[pid] = self.WORKERS.pop(pid)
 
     def reap_workers(self) -> None:
-        """Take leave of the workers that have ended."""
-        with self._all_workers():
+        """Collect the exit status of the workers that have exited."""
+        with self._including_old_workers():
             super().reap_workers()
 
     def murder_workers(self) -> None:
-        """End workers that do not move any more."""
-        with self._all_workers():
+        """Kill workers that hang."""
+        with self._including_old_workers():
             super().murder_workers()
 
     def stop(self, graceful: bool = True) -> None:
-        """End all workers, and wait for them."""
+        """Stop all workers, and wait for them."""
         self._stopping = True
-        with self._all_workers():
+        with self._including_old_workers():
             super().stop(graceful)
 
     @contextmanager
-    def _all_workers(self) -> Iterator[None]:
-        self.WORKERS.update(self._finishing)
+    def _including_old_workers(self) -> Iterator[None]:
+        """Count the old workers as well inside the ``with``."""
+        self.WORKERS.update(self._old_workers)
         try:
             yield
         finally:
-            self._finishing = {
-                pid: self.WORKERS.pop(pid) for pid in self._finishing if pid in self.WORKERS
+            self._old_workers = {
+                pid: self.WORKERS.pop(pid) for pid in self._old_workers if pid in self.WORKERS
             }

@@ -1,7 +1,7 @@
-"""What the server could not parse: its status, and no word of it repeated.
+"""The status for a request that the server could not parse; the request is never quoted.
 
-gunicorn quotes the faulty line to the client and in the log, at its usual level. That line may
-hold a code, a token or a password, so here only the kind of fault is named.
+gunicorn quotes the faulty line to the client, and in the log at its usual level. That line may
+hold a code, a token or a password, so the server names only the kind of fault.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _STATUS: dict[type[errors.ParseException], HTTPStatus] = {
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
-    # The fault of the application behind the server, or of whoever set the server up.
+    # The fault is the application's or the operator's, not the client's.
     errors.InvalidResponseHeader: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.InvalidResponseHeaderName: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ConfigurationProblem: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -23,16 +23,16 @@ _STATUS: dict[type[errors.ParseException], HTTPStatus] = {
 
 
 def status_of(error: BaseException) -> HTTPStatus:
-    """Return the status that answers an error: a client's fault (4xx, 501), or 500."""
+    """Return the status of the response: 4xx or 501 for a client's fault, 500 for any other."""
     if not isinstance(error, errors.ParseException):
         return HTTPStatus.INTERNAL_SERVER_ERROR
     return _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
 
 
 def require_host(version: tuple[int, int], headers: list[tuple[str, str]]) -> None:
-    """RFC 9112 §3.2: a request of HTTP/1.1 without Host is a 400; its connection ends as well.
+    """RFC 9112 §3.2: an HTTP/1.1 request without Host gets a 400, and its connection closes.
 
-    gunicorn refuses a second one, but not that there is none. Raises its InvalidHeader.
+    gunicorn refuses a second Host, but not a missing one. Raises gunicorn's InvalidHeader.
     """
     if version >= (1, 1) and not any(name == "HOST" for name, _ in headers):
         raise errors.InvalidHeader("HOST")

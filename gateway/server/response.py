@@ -1,4 +1,4 @@
-"""An answer on its way to the client of the standalone server."""
+"""A response on its way to the client of the standalone server."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ from functools import lru_cache
 
 from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
-from gunicorn.util import is_hoppish
 
 from gateway.http.bounded_cache import BoundedCache
-from gateway.http.forwarding import is_field_name, is_field_value
+from gateway.http.header_policy import (
+    HOP_BY_HOP,
+    WRITTEN_BY_SERVER,
+    fold,
+    is_field_name,
+    is_field_value,
+)
 from gateway.server.connection import Connection
 from gateway.server.request import ClientRequest
 
 
-class _Kinds(BoundedCache[str]):
-    """From a name to its lower case; "" if it ends here: hop-by-hop, or the server writes it."""
+class _Folded(BoundedCache[str]):
+    """From a name to its folded spelling, "" if the application may not set it."""
 
     def compute(self, name: str) -> str:
         if not is_field_name(name):
             raise InvalidResponseHeaderName(repr(name))
-        return "" if is_hoppish(name) else name.lower()
+        folded = fold(name)
+        return "" if folded in HOP_BY_HOP or folded in WRITTEN_BY_SERVER else folded
 
 
-_KINDS = _Kinds()
+_FOLDED = _Folded()
 
 
 @lru_cache(maxsize=1)
@@ -37,8 +43,9 @@ def _http_date(seconds: int) -> str:
 class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's response, whose head goes out in one piece with the beginning of its body.
 
-    ``must_close`` is asked, once the head is due, whether the connection ends with this answer
-    though the client would keep it. ``closes`` tells what was decided; until then, that it does.
+    ``must_close`` tells, when the head is due, whether the connection ends with this response
+    though the client would keep it. ``closes`` tells whether the connection ends, once the head is
+    written. Before that it is true.
     """
 
     headers_sent: bool
@@ -53,18 +60,18 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         self._head = b""
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take over the fields of the answer; as gunicorn's, but each name is judged once.
+        """Take over the fields of the response, as gunicorn does, but judge each name once.
 
-        Raises gunicorn's errors for what cannot stand in a field, without the value.
+        Raises gunicorn's errors for a name or value that no field may have, without the value.
         """
         for name, value in headers:
-            kind = _KINDS[name]
+            folded = _FOLDED[name]
             if not is_field_value(value):
                 raise InvalidResponseHeader(repr(name))
-            if not kind:
+            if not folded:
                 continue
             value = value.strip(" \t")  # noqa: PLW2901
-            if kind == "content-length":
+            if folded == "CONTENT_LENGTH":
                 self.response_length = int(value)
             self.headers.append((name, value))
 
@@ -73,7 +80,7 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         if self.headers_sent:
             return
         self.closes = self._must_close() or self.should_close()
-        # As gunicorn's default_headers, but for the date, which takes longer than the rest.
+        # As gunicorn's default_headers, which takes most of its time for the date.
         # RFC 9112 §2.3: 1.1 is the highest version that this server speaks.
         major, minor = min(self.req.version, (1, 1))
         lines = [
@@ -89,12 +96,12 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         self.headers_sent = True
 
     def write(self, arg: bytes) -> None:
-        """Send a piece of the body; of an empty one only the head, if that is not out yet."""
+        """Send a piece of the body. With an empty one only the head goes, if it is not out yet."""
         super().write(arg)
         self._send_head()
 
     def close(self) -> None:
-        """Send what ends the body."""
+        """Send the end of the body."""
         self.send_headers()
         if self.chunked:
             self._emit(b"0\r\n\r\n")

@@ -1,8 +1,8 @@
 """``gateway serve``: the standalone gateway under gunicorn, with gevent workers.
 
-The settings of gunicorn that matter for security are all here: nobody's word is taken for the
-scheme, the path or the script name, since trusted proxies are the gateway's own business
-(``server.trusted_proxies``), and every leniency of its parser is off.
+All of gunicorn's settings that matter for security are here. No header sets the scheme, the path
+or the script name, because the gateway itself judges trusted proxies (``server.trusted_proxies``).
+Every leniency of gunicorn's parser is off.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from gateway.middleware import OAuthGateway
 from gateway.server.master import Master
 from gateway.server.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
 from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
+from gateway.store.format_check import UnreadableStoreError
 
 logger = logging.getLogger("gateway.server")
 
-#: A worker that did not move for so long is replaced.
+#: A worker that hangs for this long is replaced.
 _HEARTBEAT_SECONDS = 30
-#: Files of a worker that are no connections: listeners, logs, pipes, the embedded store's lock.
+#: Open files of a worker beside its connections: listeners, logs, pipes, the embedded store's lock.
 _OTHER_FILES = 128
-#: Before a worker that could not begin ends, and the next one tries.
+#: A worker that could not start waits this long before it exits and the next one tries.
 _RETRY_SECONDS = 1.0
 
 
 class CannotListen(Exception):  # noqa: N818 - says what is wrong
-    """The address of ``server.listen`` cannot be had; the message says why."""
+    """The address of ``server.listen`` cannot be used; the message says why."""
 
 
 class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """A gunicorn application that builds the gateway in each worker, after the fork.
 
-    ``read_settings`` is called at the start and at each SIGHUP. When what it gives then cannot
-    be used, the settings in force stay in force.
+    ``read_settings`` is called at the start and at each SIGHUP. If the new settings cannot be used,
+    the old ones stay in force.
     """
 
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
@@ -67,10 +68,10 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
             "graceful_timeout": math.ceil(server.graceful_seconds) + MASTER_EXTRA_SECONDS,
             "proc_name": "oauth-gateway",
             "control_socket_disable": True,
-            # The parser that the tests are run against, also where a faster one is installed.
+            # The tests run against this parser, so it is used even if a faster one is installed.
             "http_parser": "python",
-            # A target as long as the largest authorization request, headers as large as a
-            # browser's cookies.
+            # The largest authorization request fits into the target, a browser's cookies into a
+            # header.
             "limit_request_line": 8190,
             "limit_request_field_size": 16_384,
             "forwarded_allow_ips": "",
@@ -81,27 +82,27 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
             self.cfg.set(name, value)
 
     def prepare(self) -> None:
-        """Find out here, before a worker dies of it, what else is wrong.
+        """Check the address, and start the embedded store, before any worker could fail on it.
 
-        Raises CannotListen and EmbeddedStoreError.
+        Raises CannotListen, EmbeddedStoreError and UnreadableStoreError.
         """
         must_be_free(self._settings.server.listen)
         self._prepare(self._settings)
 
-    def read_again(self) -> bool:
-        """Take over the configuration file again, and return whether it could be used."""
+    def reload_settings(self) -> bool:
+        """Read the configuration file again, and return whether it could be used."""
         try:
             settings = self._read_settings()
             if settings.server.listen != self._settings.server.listen:
                 must_be_free(settings.server.listen)
             self._prepare(settings)
-        except (ConfigError, CannotListen, EmbeddedStoreError) as error:
-            logger.error(  # noqa: TRY400 - the operator's fault needs no traceback
+        except (ConfigError, CannotListen, EmbeddedStoreError, UnreadableStoreError) as error:
+            logger.error(  # noqa: TRY400 - a fault of the configuration needs no traceback
                 "the new configuration cannot be used, the old one stays:\n%s", error
             )
             return False
         except Exception:
-            # Whatever it is: what runs goes on.
+            # Whatever the error is, the running workers go on.
             logger.exception("the new configuration cannot be used, the old one stays")
             return False
         self._settings = settings
@@ -111,35 +112,36 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         """Build the gateway, in a worker."""
         try:
             return reverse_proxy(self._settings)
-        except EmbeddedStoreError as error:
-            # It could be had when the configuration was read. gunicorn gives the whole server
-            # up where a worker cannot begin, but not where one ends like this.
-            logger.error("the embedded store does not run: %s", error)  # noqa: TRY400
+        except (EmbeddedStoreError, UnreadableStoreError) as error:
+            # The store was good when the configuration was read. If a worker fails to start,
+            # gunicorn stops the whole server; if a worker exits like this, it starts another one.
+            logger.error("the store cannot be used: %s", error)  # noqa: TRY400
             time.sleep(_RETRY_SECONDS)
             raise SystemExit(1) from None
 
     def run(self) -> None:
-        """Serve until a signal ends it."""
+        """Serve until a signal stops it."""
         Master(self).run()
 
     def _prepare(self, settings: Settings) -> None:
         reverse_proxy(settings).close()
         store = None
         if settings.store.url == "embedded":
-            # Held, so that it outlives a moment without workers.
+            # This process uses the store too, so the store runs on while there is no worker.
             store = EmbeddedStore(settings.store.data_dir)
             store.ensure_running()
         if self._store is not None:
             self._store.release()
         self._store = store
-        allow_files(settings)
+        raise_file_limit(settings)
 
 
 def serve(read_settings: Callable[[], Settings]) -> None:
-    """Run until a signal ends it.
+    """Run until a signal stops it.
 
-    Raises ConfigError, CannotListen, and EmbeddedStoreError if the embedded store is
-    configured and cannot run here. A remote store need not answer yet.
+    Raises ConfigError, CannotListen, EmbeddedStoreError if the embedded store is configured and
+    cannot run here, and UnreadableStoreError if a gateway that is too new for this one has written
+    to the store. A remote store need not answer yet.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     application = StandaloneGateway(read_settings)
@@ -148,9 +150,9 @@ def serve(read_settings: Callable[[], Settings]) -> None:
 
 
 def must_be_free(listen: str) -> None:
-    """Raise CannotListen if ``listen``, ``host:port`` or ``unix:path``, cannot be had."""
+    """Raise CannotListen if ``listen``, ``host:port`` or ``unix:path``, cannot be used."""
     if listen.startswith("unix:"):
-        _must_be_a_place_for_a_socket(listen, Path(listen.removeprefix("unix:")))
+        _must_be_free_for_a_socket(listen, Path(listen.removeprefix("unix:")))
         return
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -167,7 +169,7 @@ def must_be_free(listen: str) -> None:
             raise CannotListen(f"cannot listen on {listen}: {why}") from None
 
 
-def _must_be_a_place_for_a_socket(listen: str, path: Path) -> None:
+def _must_be_free_for_a_socket(listen: str, path: Path) -> None:
     try:
         if not stat.S_ISDIR(path.parent.stat().st_mode):
             raise CannotListen(f"cannot listen on {listen}: {path.parent} is not a directory")
@@ -177,9 +179,9 @@ def _must_be_a_place_for_a_socket(listen: str, path: Path) -> None:
         raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from None
 
 
-def allow_files(settings: Settings) -> None:
-    """Raise the limit of open files to what the configured connections need, if it may be."""
-    # One connection of a client, one of the backend for it, and those of the store.
+def raise_file_limit(settings: Settings) -> None:
+    """Raise the limit of open files to what the configured connections need, if that is allowed."""
+    # For each client one connection, and one to the backend; and the connections to the store.
     needed = 2 * settings.server.connections + settings.store.connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -201,8 +203,8 @@ def allow_files(settings: Settings) -> None:
         )
 
 
-def overridden(settings: Settings, listen: str | None) -> Settings:
-    """Return the settings with ``listen`` in place of ``server.listen``, if it is given."""
+def with_listen(settings: Settings, listen: str | None) -> Settings:
+    """Return the settings with ``listen`` in place of ``server.listen``, unless it is ``None``."""
     if listen is None:
         return settings
     server = settings.server.model_copy(update={"listen": listen})

@@ -1,14 +1,14 @@
-"""The process that serves the connections: gunicorn's gevent worker, and what it lacks for a proxy.
+"""The process that serves connections: gunicorn's gevent worker, with what a proxy needs besides.
 
-- It ends without dropping a request. Those in flight are answered, and their clients told to
-  close. A client that keeps its connection alive gets a moment in which its next request is
-  still answered, because it cannot know yet.
-- A connection that waits is in nobody's way: while all of them are taken, those that wait for
-  a request end soon, and every answer ends its connection, so that all clients have a turn.
-- A client that takes nothing of its answer is given up.
-- A client that asks without end has its turn, and no more than that.
-- Requests are read, and answers written, by the modules beside this one: what gunicorn has for
-  that took more than half of the server's time (docs/benchmarks.md).
+- The worker exits without dropping a request. It answers the requests in flight and tells their
+  clients to close. A client whose connection is kept alive cannot know yet, so its next request is
+  still answered for a moment.
+- An idle connection keeps nobody out. While all connections are in use, idle ones close soon and
+  every response closes its connection, so that every client gets a turn.
+- A client that takes nothing of its response is cut off.
+- A client that sends requests without a pause gets its turn and no more.
+- The modules beside this one read requests and write responses. gunicorn's own code for that took
+  more than half of the server's time (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -36,36 +36,41 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.server.connection import SHORTEST_SLEEP, Connection, GivenUpError, InvitedBody
+from gateway.server.connection import (
+    SHORTEST_SLEEP,
+    ClientTimeout,
+    Connection,
+    ContinueOnReadBody,
+)
 from gateway.server.environ import environ_of, environ_of_server
 from gateway.server.parse_errors import status_of
 from gateway.server.request import ClientRequest
 from gateway.server.response import ClientResponse
 
-#: A connection may wait so long for a request, whole head included. Longer than the 60 s for
-#: which most load balancers keep theirs, so that they close first and no request is crossed.
+#: A connection may wait this long for a request, up to the end of its head. Most load balancers
+#: keep theirs for 60 s, so they close first, and no request meets a closing connection.
 KEEP_ALIVE_SECONDS = 75
-#: A client may take so long over the next byte of its answer.
+#: A client may take this long to accept the next byte of its response.
 SEND_SECONDS = 60
-#: When the worker ends, a kept-alive connection has so long for one more request.
+#: When the worker exits, a kept-alive connection has this long for one more request.
 LAST_REQUEST_SECONDS = 0.5
-#: The master waits so much longer than its workers, which end by themselves.
+#: Workers exit by themselves; the master waits this much longer than they may take.
 MASTER_EXTRA_SECONDS = 2
 
-#: What tells a worker to end, kindly or at once.
+#: The signals that tell a worker to exit, gracefully or at once.
 WORKER_SIGNALS = frozenset({signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
-#: After so many requests of one connection, all others have their turn.
-_REQUESTS_A_TURN = 16
+#: After this many requests of one connection, the other connections get a turn.
+_REQUESTS_PER_TURN = 16
 
-_CLIENT_HAS_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+_DISCONNECTED = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
-#: While there is no free connection, one that waits for a request ends after so long.
-_WAIT_SECONDS_WHEN_FULL = 1.0
-#: What hanging up does not end, because the client goes on sending, ends so much later.
-_HANG_UP_SECONDS = 1.0
-_LOOK_SECONDS = 1.0
-_LOOK_SECONDS_WHILE_ENDING = 0.05
+#: While no connection is free, an idle one closes after this long.
+_IDLE_SECONDS_WHEN_FULL = 1.0
+#: A client that goes on sending keeps a closing connection open; it is cut off after this long.
+_CLOSING_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
+_CHECK_SECONDS_AT_EXIT = 0.05
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -73,101 +78,104 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        #: Those that wait for a request, the longest first.
-        self.waiting: dict[Connection, None] = {}
-        #: Those that wait for the client to take its answer, and since when.
+        #: The connections that wait for a request, the longest-waiting first.
+        self.idle: dict[Connection, None] = {}
+        #: The connections that wait for the client to take its response, and since when.
         self.sending: dict[Connection, float] = {}
-        self._told_to_end: Event | None = None
+        self._exit_event: Event | None = None
 
     def patch(self) -> None:
-        """Make what blocks a switch to another greenlet, before the application is built."""
+        """Let gevent replace what blocks, before the application is built."""
         with warnings.catch_warnings():
-            # The master has imported ssl. Of the classes that were taken from it by then, which
-            # are what the warning is about, nothing here uses any.
+            # The warning is about classes that were imported from ssl before; the master has
+            # imported ssl, but nothing here uses such a class.
             warnings.simplefilter("ignore", MonkeyPatchWarning)
             super().patch()
 
     def init_process(self) -> None:
-        """Begin, in the new process."""
-        # gunicorn looks its settings up through __getattr__, dozens of times for a request.
+        """Start, in the new process."""
+        # gunicorn looks up its settings through __getattr__, dozens of times for a request.
         self.cfg.__dict__.update((name, each.get()) for name, each in self.cfg.settings.items())
         super().init_process()
 
     def init_signals(self) -> None:
-        """Hear the master's signals."""
+        """Install the handlers of the master's signals."""
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
     def run(self) -> None:
-        """Serve until told to end, then finish what was begun."""
-        # What was made until here stays; looking through it again and again is no use.
+        """Serve until told to exit, then finish the requests in flight."""
+        # Objects that exist now live as long as the worker, so the collector may skip them.
         gc.collect()
         gc.freeze()
-        self._told_to_end = Event()
+        self._exit_event = Event()
         self._environ = environ_of_server(self.cfg)
         self._pool = Pool(self.worker_connections)
         servers = [self._listen(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
-            self._end_waiting(_WAIT_SECONDS_WHEN_FULL if self._pool.full() else KEEP_ALIVE_SECONDS)
-            self._give_up_stalled()
-            self._told_to_end.wait(_LOOK_SECONDS)
+            self._close_idle(_IDLE_SECONDS_WHEN_FULL if self._pool.full() else KEEP_ALIVE_SECONDS)
+            self._cut_off_stalled()
+            self._exit_event.wait(_CHECK_SECONDS)
         for server in servers:
-            self._take_what_connected(server)
+            self._accept_pending(server)
             server.close()
-        self._finish()
+        self._finish_requests()
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """End, on SIGTERM."""
+        """Exit, on SIGTERM."""
         super().handle_exit(sig, frame)
-        if self._told_to_end is not None:
-            self._told_to_end.set()
+        if self._exit_event is not None:
+            self._exit_event.set()
 
     def handle(self, listener: Any, client: socket.socket, peer: Any) -> None:
-        """Serve a connection, one request after the other, until either side ends it.
+        """Serve a connection, one request after the other, until either side closes it.
 
         ``listener`` and ``peer`` are addresses, as their sockets give them.
         """
         client.setblocking(True)
         connection = Connection(client, self)
         if self._pool.full():
-            self._end_waiting(_WAIT_SECONDS_WHEN_FULL)
-        unreader = SocketUnreader(client)
+            self._close_idle(_IDLE_SECONDS_WHEN_FULL)
         try:
-            for number in count(1):
-                request = None
-                with connection:
-                    request = ClientRequest(self.cfg, unreader, peer)
-                if request is None or not self._answer(request, connection, peer, listener):
-                    break
-                if number % _REQUESTS_A_TURN == 0:
-                    # A client that never lets its socket run dry would have the worker for itself.
-                    gevent.sleep(SHORTEST_SLEEP)
+            self._serve(connection, listener, peer)
         except (NoMoreData, gevent.GreenletExit):
-            # The client has nothing more to ask.
             self.log.debug("a connection has ended")
         except OSError as error:
-            if error.errno not in _CLIENT_HAS_LEFT:
+            if error.errno not in _DISCONNECTED:
                 self.log.exception("Socket error processing request.")
         except BaseException as error:  # noqa: BLE001 - whatever it is, only this connection ends
-            self._answer_error(error, connection, peer)
+            self._send_error(error, connection, peer)
         finally:
             util.close(client)
 
-    def _answer(
+    def _serve(self, connection: Connection, listener: Any, peer: Any) -> None:
+        unreader = SocketUnreader(connection.sock)
+        for number in count(1):
+            request = None
+            with connection.idle():
+                request = ClientRequest(self.cfg, unreader, peer)
+            if request is None or not self._respond(request, connection, peer, listener):
+                return
+            if number % _REQUESTS_PER_TURN == 0:
+                # If its socket never runs dry, no read gives another greenlet a turn.
+                gevent.sleep(SHORTEST_SLEEP)
+
+    def _respond(
         self, request: ClientRequest, connection: Connection, peer: Any, listener: Any
     ) -> bool:
-        """Answer one request, and tell whether the connection may carry another one.
+        """Answer one request (PEP 3333), and return whether the connection may carry another one.
 
-        Raises OSError where it breaks off. An exception before the head of the answer is out
-        is answered by the caller.
+        Raises OSError if the connection breaks. Any other error comes through only while no byte
+        of the response has been sent, so that the caller can still send one.
         """
         environ = environ_of(request, connection.sock, peer, listener, self._environ)
-        connection.uninvited = request.expects_100_continue
-        if connection.uninvited:
-            environ["wsgi.input"] = InvitedBody(request.body, connection)
-        response = ClientResponse(request, connection, partial(self._wants_to_close, connection))
+        connection.awaits_continue = request.expects_100_continue
+        if connection.awaits_continue:
+            environ["wsgi.input"] = ContinueOnReadBody(request.body, connection)
+        response = ClientResponse(request, connection, partial(self._must_close, connection))
         try:
+            # Not a function of its own: one frame more costs each open stream a page of memory.
             body = self.wsgi(environ, response.start_response)
             try:
                 for piece in body:
@@ -181,14 +189,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         except Exception:
             if not response.headers_sent:
                 raise
-            # A second head cannot be sent, and the body must not look whole.
+            # A second head cannot be sent, and the broken body must not look complete.
             self.log.exception("Error handling request")
             return False
         if response.closes:
             return False
-        return not request.has_body or connection.is_rid_of(request.body)
+        return not request.has_body or connection.drain(request.body)
 
-    def _answer_error(self, error: BaseException, connection: Connection, peer: Any) -> None:
+    def _send_error(self, error: BaseException, connection: Connection, peer: Any) -> None:
         """Answer a request that could not be parsed or served."""
         status = status_of(error)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -199,16 +207,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
                 peer[0] if isinstance(peer, tuple) else "a unix socket",
                 type(error).__name__,
             )
-        if connection.begun:
-            # Its bytes would count as those of the answer that broke off.
+        if connection.head_sent:
+            # The client would take these bytes for the rest of the response that broke off.
             return
         with suppress(Exception):
             util.write_error(connection.sock, status.value, status.phrase, "")
 
-    def _wants_to_close(self, connection: Connection) -> bool:
-        """Whether the client is told to close: at the end, and where others wait for a turn."""
-        leaving = not self.alive or connection.hung_up > 0 or self._pool.full()
-        return leaving or connection.uninvited
+    def _must_close(self, connection: Connection) -> bool:
+        """Tell whether the response closes the connection although the client would keep it."""
+        exiting = not self.alive or connection.closing_since > 0
+        return exiting or self._pool.full() or connection.awaits_continue
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)
@@ -219,54 +227,55 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         server.start()
         return server
 
-    def _take_what_connected(self, server: StreamServer) -> None:
-        """Accept the connections that clients have already; closing the listener resets them."""
+    def _accept_pending(self, server: StreamServer) -> None:
+        """Accept the connections that clients have opened; closing the listener resets the rest."""
         try:
             while not server.full() and (accepted := server.do_read()):
                 server.do_handle(*accepted)
         except OSError as error:
-            # No more files, perhaps. What was begun is finished all the same.
+            # Too many open files, for example. The requests in flight are finished all the same.
             self.log.warning("connections that waited are lost: %s", error.strerror)
 
-    def _finish(self) -> None:
-        """Answer what is under way, as long as that may take."""
-        told = monotonic()
-        until = told + self.cfg.graceful_timeout - MASTER_EXTRA_SECONDS
-        while len(self._pool) and (now := monotonic()) < until:
+    def _finish_requests(self) -> None:
+        """Answer the requests in flight, for as long as ``server.graceful_seconds``."""
+        started = monotonic()
+        deadline = started + self.cfg.graceful_timeout - MASTER_EXTRA_SECONDS
+        while len(self._pool) and (now := monotonic()) < deadline:
             self.notify()
-            if now - told >= LAST_REQUEST_SECONDS:
-                self._end_waiting(LAST_REQUEST_SECONDS)
-            self._give_up_stalled()
-            gevent.sleep(_LOOK_SECONDS_WHILE_ENDING)
+            if now - started >= LAST_REQUEST_SECONDS:
+                self._close_idle(LAST_REQUEST_SECONDS)
+            self._cut_off_stalled()
+            gevent.sleep(_CHECK_SECONDS_AT_EXIT)
         if len(self._pool):
             self.log.warning(
                 "%d connections are cut off, they took too long to end", len(self._pool)
             )
             self._pool.kill(timeout=1)
 
-    def _end_waiting(self, seconds: float) -> None:
-        """End the connections that have waited for a request for so long."""
+    def _close_idle(self, seconds: float) -> None:
+        """Close the connections that have waited for a request for ``seconds`` or more."""
         now = monotonic()
-        for connection in list(self.waiting):
-            if now - connection.since < seconds:
+        for connection in list(self.idle):
+            if now - connection.idle_since < seconds:
                 break
-            if not connection.hung_up:
-                connection.hang_up()
-            elif now - connection.hung_up > _HANG_UP_SECONDS:
-                self._give_up(connection, self.waiting)
+            if not connection.closing_since:
+                connection.start_closing()
+            elif now - connection.closing_since > _CLOSING_SECONDS:
+                self._cut_off(connection, self.idle)
 
-    def _give_up_stalled(self) -> None:
-        """Give up the clients that take nothing of their answers."""
+    def _cut_off_stalled(self) -> None:
+        """Cut off the clients that take nothing of their responses."""
         now = monotonic()
         for connection, since in list(self.sending.items()):
             if now - since > SEND_SECONDS:
-                self._give_up(connection, self.sending)
+                self._cut_off(connection, self.sending)
 
     @staticmethod
-    def _give_up(connection: Connection, still: dict[Connection, Any]) -> None:
+    def _cut_off(connection: Connection, waiting: dict[Connection, Any]) -> None:
+        """Raise ClientTimeout in the connection's greenlet, if it is still ``waiting`` then."""
+
         def throw() -> None:
-            # It may have gone on since.
-            if connection in still:
-                connection.greenlet.throw(GivenUpError)
+            if connection in waiting:
+                connection.greenlet.throw(ClientTimeout)
 
         get_hub().loop.run_callback(throw)

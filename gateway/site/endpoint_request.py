@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from gateway.http.client_socket import time_to_send
-from gateway.http.peers import TrustedPeer, client_address, is_trusted
+from gateway.http.peers import TrustedProxies
 from gateway.protocol.request_rules import Form, FormKind, Submission
 
-#: A client may take so long to send a form; it needs no token for it.
+#: The seconds that a client may take to send a form. It needs no token for that.
 FORM_SECONDS = 10.0
 
 
 class EndpointRequest:
-    """What an endpoint reads of a request; the body is read only when it is asked for."""
+    """The parts of a request that an endpoint reads. The body is read when a form asks for it."""
 
     def __init__(
-        self, environ: dict[str, Any], path: str, trusted: Sequence[TrustedPeer], form_bytes: int
+        self, environ: dict[str, Any], path: str, proxies: TrustedProxies, form_bytes: int
     ) -> None:
         self.environ = environ
         self.path = path
         self.method: str = environ["REQUEST_METHOD"]
         self.query: str = environ.get("QUERY_STRING", "")
         self.authorization: str | None = environ.get("HTTP_AUTHORIZATION")
-        peer = environ.get("REMOTE_ADDR", "")
-        self.from_trusted_proxy = is_trusted(peer, trusted)
-        self.address = client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
+        self.from_trusted_proxy = proxies.trusts(environ.get("REMOTE_ADDR", ""))
+        self.address = proxies.client_of(environ)
         self._form_bytes = form_bytes
 
     @property
@@ -37,15 +35,16 @@ class EndpointRequest:
     def cookie(self, name: str) -> str | None:
         """Return the cookie of that name, ``None`` if there is none, or more than one.
 
-        RFC 6265 §4.2.1, to the letter: a name is not trimmed of what only looks like a space
-        (that would undo the prefix ``__Host-``), and of two nobody knows who set which.
+        RFC 6265 §4.2.1, to the letter. A name keeps the characters that only look like a space:
+        without them it could have the prefix ``__Host-``. Of two cookies with one name, nobody
+        knows who set which.
         """
         pairs = (pair.partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
         values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
         return values[0] if len(values) == 1 else None
 
     def submission(self, at: FormKind) -> Submission:
-        """Return what was sent here, for the rules: the query, or a form that is not read yet."""
+        """Return the parameters for the rules: the query, or a form that is not read yet."""
         if at not in FormKind.FORMS:
             return Submission(at, encoded=self.query)
         announced: str | None = self.environ.get("CONTENT_LENGTH") or None
@@ -58,7 +57,7 @@ class EndpointRequest:
         body = bytearray()
         known = self.environ.get("CONTENT_LENGTH") or self.environ.get("wsgi.input_terminated")
         if not known:
-            # Nobody knows where it ends (PEP 3333).
+            # The server does not tell where the body ends (PEP 3333).
             return b""
         stream = self.environ["wsgi.input"]
         with time_to_send(self.environ, FORM_SECONDS):

@@ -1,4 +1,4 @@
-"""Is the gateway alive, and can it decide? Two questions, each with its own status code."""
+"""Is the gateway alive, and can it decide? Each question has an endpoint."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from werkzeug.wrappers import Response
 
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.responses import json_response
-from gateway.store.diagnostics import StoreCheck
+from gateway.store.diagnostics import StoreDiagnostics
 from gateway.store.redis_client import RedisClient, StoreUnavailable
 
 
 class Health:
-    """Answers orchestrators: ``/live`` (restart me?) and ``/ready`` (send me requests?)."""
+    """Answers orchestrators: ``/live`` (restart it?) and ``/ready`` (send it requests?)."""
 
-    def __init__(self, redis: RedisClient, store_check: StoreCheck) -> None:
+    def __init__(self, redis: RedisClient, store_diagnostics: StoreDiagnostics) -> None:
         self._redis = redis
-        self._store_check = store_check
+        self._store_diagnostics = store_diagnostics
 
     def live(self, request: EndpointRequest) -> Response:
         """200: this process answers."""
@@ -24,13 +24,13 @@ class Health:
     def ready(self, request: EndpointRequest) -> Response:
         """200 while the store answers; 503 while it does not.
 
-        ``warnings`` says what about the store can lose grants; not which server it is, since
+        ``warnings`` says which settings of the store can lose grants. It names no server, since
         anybody may ask.
         """
         try:
-            # Not PING, which a server refuses whose disk is full: it can judge tokens all the same.
+            # A server whose disk is full refuses PING, but it can judge tokens all the same.
             self._redis.command("DBSIZE")
         except StoreUnavailable:
             return json_response({"live": True, "ready": False, "store": "unavailable"}, 503)
-        warnings = list(dict.fromkeys(each.text for each in self._store_check.warnings()))
+        warnings = list(dict.fromkeys(each.text for each in self._store_diagnostics.warnings()))
         return json_response({"live": True, "ready": True, "store": "ok", "warnings": warnings})

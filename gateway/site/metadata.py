@@ -1,4 +1,4 @@
-"""Authorization server metadata (RFC 8414): what clients may find out by themselves."""
+"""Authorization server metadata (RFC 8414), from which clients configure themselves."""
 
 from __future__ import annotations
 

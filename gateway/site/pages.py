@@ -1,9 +1,9 @@
 """The gateway's pages for people: sign-in, confirmation, applications, sign-out, errors.
 
-Pure rendering: values in, bytes and response headers out. Names of applications, scopes and
-every parameter come from strangers. The templates escape all of it and isolate its direction,
-and the Content-Security-Policy allows no script, no image and no frame, and no style but
-our own.
+This module only renders: values in, bytes and response headers out. The names of applications and
+scopes and every parameter come from strangers, so the templates escape them and isolate their text
+direction. The Content-Security-Policy allows no script, no image, no frame, and no style but the
+gateway's own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-# The confirmation form's own fields; a parameter of one of these names would answer for the user.
+# The confirmation form's own fields. A parameter with one of these names would decide for the user.
 _CONSENT_FIELDS = frozenset({"csrf_token", "decision"})
 
-# Cross-Origin-Opener-Policy is left out on purpose: many clients run the whole flow in a popup
-# that their own window watches, and `same-origin` here would cut that tie for good, also after
-# the redirect back to them. Frames are refused, and there is no script for an opener to reach.
+# Cross-Origin-Opener-Policy is left out on purpose. Many clients run the whole flow in a popup that
+# their own window watches, and `same-origin` would cut that tie for good, even after the redirect
+# back to them. Frames are refused, and these pages have no script that an opener could reach.
 _HEADERS = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Cache-Control", "no-store"),
@@ -50,10 +50,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One grant, as the user's list of applications shows it.
+    """One grant, as the applications page shows it.
 
-    ``since`` and ``last_used`` read ``YYYY-MM-DD HH:MM UTC``; an empty ``last_used`` means not
-    yet. ``scopes`` are descriptions in words.
+    ``since`` and ``last_used`` have the form ``YYYY-MM-DD HH:MM UTC``; ``last_used`` is empty if
+    the grant was never used. ``scopes`` are descriptions in words.
     """
 
     grant_id: str
@@ -64,7 +64,7 @@ class Application:
 
 
 class Pages:
-    """Renders every page. Templates are compiled once, here; instances are safe to share."""
+    """Renders every page. The templates are compiled once; an instance may be shared by threads."""
 
     def __init__(self) -> None:
         environment = Environment(
@@ -76,7 +76,7 @@ class Pages:
             lstrip_blocks=True,
         )
         stylesheet = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-        # Our own file and no one's input; escaped, it would not be the text that was hashed.
+        # This is the gateway's own file. If it were escaped, its hash would not match.
         environment.globals["stylesheet"] = Markup(stylesheet)  # noqa: S704
         self._templates = MappingProxyType(
             {name: environment.get_template(name) for name in environment.list_templates(["html"])}
@@ -97,10 +97,11 @@ class Pages:
         username: str = "",
         error: str | None = None,
     ) -> Page:
-        """Ask for name and password; fields ``username``, ``password``, ``next``, ``csrf_token``.
+        """Ask for the user's name and password.
 
-        ``client_name`` is the application that waits for it, if one does; ``error`` is a
-        sentence for the user.
+        The form's fields are ``username``, ``password``, ``next`` and ``csrf_token``.
+        ``client_name`` is the application that waits for the sign-in, ``None`` if none does.
+        ``error`` is a sentence for the user.
         """
         return self._render(
             "sign_in.html",
@@ -129,11 +130,11 @@ class Pages:
     ) -> Page:
         """Ask whether the application may act for the user (RFC 6749 §4.1.1).
 
-        The form repeats ``parameters``, the (name, value) pairs of the authorization request,
-        beside ``csrf_token``, and answers ``decision=allow`` or ``decision=deny``. ``scopes``
-        are (name, description in words); ``redirect_host`` is where the browser goes next.
+        The form sends ``decision=allow`` or ``decision=deny``, ``csrf_token``, and ``parameters``:
+        the (name, value) pairs of the authorization request. ``scopes`` are pairs of a name and a
+        description in words. The browser goes to ``redirect_host`` next.
 
-        Raises ValueError if a parameter bears the name of one of the form's own fields.
+        Raises ValueError if a parameter has the name of one of the form's own fields.
         """
         if clash := _CONSENT_FIELDS.intersection(name for name, _ in parameters):
             raise ValueError(f"not parameters of an authorization request: {sorted(clash)}")
@@ -162,7 +163,10 @@ class Pages:
         applications: Sequence[Application],
         sign_out_url: str,
     ) -> Page:
-        """List what has access; each with a form of ``grant_id`` and ``csrf_token`` to end it."""
+        """List the applications that have access.
+
+        Each has a form that ends its access, with the fields ``grant_id`` and ``csrf_token``.
+        """
         return self._render(
             "applications.html",
             action=action,
@@ -180,18 +184,26 @@ class Pages:
         )
 
     def signed_out(self, *, sign_in_url: str | None = None) -> Page:
-        """Say that the session has ended, with a way back in if ``sign_in_url`` is given."""
+        """Say that the session has ended, with a link to ``sign_in_url``, if it is given."""
         return self._render("signed_out.html", sign_in_url=sign_in_url)
 
     def error(self, *, title: str, message: str, detail: str = "") -> Page:
-        """Say what went wrong: ``message`` for the user, ``detail`` for the developer."""
+        """Say what went wrong: ``message`` to the user, ``detail`` to the developer."""
         return self._render("error.html", title=title, message=message, detail=detail)
 
+    def sign_in_elsewhere(self) -> Page:
+        """Say that another site signs users in."""
+        return self.error(
+            title="Sign in elsewhere",
+            message="This site signs you in by other means, before you come here.",
+        )
+
     def _render(self, template: str, *, leads_on: bool = False, **values: object) -> Page:
-        # A lone surrogate has no UTF-8; a stranger's bytes must not turn a page into a 500.
+        # A lone surrogate has no UTF-8. A stranger's bytes must not turn a page into a 500.
         body = self._templates[template].render(values).encode("utf-8", "replace")
-        # Browsers hold every redirect after a POST against form-action, those of the application
-        # among them, and where it sends its users on is not known here (CSP Level 3 §6.4.1).
+        # Browsers apply form-action to every redirect after a POST, even to the application's own
+        # (CSP Level 3 §6.4.1). Those targets are unknown here, so a page that leads on to an
+        # application gets no form-action.
         policy = self._policy if leads_on else f"{self._policy}; form-action 'self'"
         headers = (
             *_HEADERS,

@@ -1,24 +1,26 @@
-"""Answers of the gateway's own endpoints: JSON for clients, pages for people."""
+"""Responses of the gateway's own endpoints: JSON for clients, pages for people."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
-from gateway.access.decisions import Denied
+from gateway.access.decisions import Denied, Unavailable
 from gateway.site.pages import Page
 
-# RFC 6749 §5.1: whatever may hold a token is not kept by anybody on the way.
+# RFC 6749 §5.1: no cache keeps a response that may hold a token.
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 
 def json_response(
     members: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a JSON object as an answer that is never cached."""
+    """Return a JSON object as a response that is never cached."""
     response = Response(
         # The newline is for people with curl.
         json.dumps(members, separators=(",", ":")) + "\n",
@@ -33,10 +35,10 @@ def json_response(
 def frappe_response(
     message: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return what Frappe's revocation endpoint answers, to the letter: one member, no newline."""
-    answer = json_response({}, status, headers)
-    answer.data = json.dumps({"message": message}, separators=(",", ":"))
-    return answer
+    """Return the response of Frappe's revocation endpoint: to the letter, without a newline."""
+    response = json_response({}, status, headers)
+    response.data = json.dumps({"message": message}, separators=(",", ":"))
+    return response
 
 
 def error_response(
@@ -46,15 +48,15 @@ def error_response(
     return json_response({"error": error, "error_description": description}, status, headers)
 
 
-def denied_response(denied: Denied, realm: str) -> Response:
-    """Return the answer of RFC 6750 §3 to a request that may not go on."""
-    challenge = denied.challenge(realm)
-    return error_response(
-        denied.status,
-        denied.error or "unauthorized",
-        denied.description,
-        {"WWW-Authenticate": challenge} if challenge else None,
-    )
+def refusal_response(refusal: Denied | Unavailable, realm: str) -> Response:
+    """Return the response to a request that must not go on (RFC 6750 §3)."""
+    if isinstance(refusal, Unavailable):
+        headers = {"Retry-After": str(refusal.retry_after)}
+    else:
+        challenge = refusal.challenge(realm)
+        headers = {"WWW-Authenticate": challenge} if challenge else {}
+    error = refusal.error or "unauthorized"
+    return error_response(refusal.status, error, refusal.description, headers)
 
 
 def page_response(page: Page, status: int = 200) -> Response:
@@ -65,11 +67,23 @@ def page_response(page: Page, status: int = 200) -> Response:
     return response
 
 
+class _Redirect(Response):
+    """A redirect whose Location is sent as it is: the URI was compared character for character.
+
+    werkzeug would normalize it, and fail at a URI that urlsplit or IDNA cannot read.
+    """
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the header fields of the response."""
+        location = self.headers.pop("Location")
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"] = location
+        return headers
+
+
 def redirect_response(location: str, status: int) -> Response:
     """Redirect the browser: 302 after a GET, 303 after a POST (never 307, RFC 9700 §4.12)."""
-    response = Response(b"", status)
-    # Set as given: werkzeug would rewrite a URI that was compared character for character.
-    response.autocorrect_location_header = False
+    response = _Redirect(b"", status)
     response.headers["Location"] = location
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.extend(NO_STORE)

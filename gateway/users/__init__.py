@@ -1,1 +1,1 @@
-"""Who the resource owner is: passwords, sessions, the ways to sign in."""
+"""Who the resource owner is: the ways to sign in, passwords, sessions."""

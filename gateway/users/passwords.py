@@ -1,7 +1,7 @@
-"""Passwords of the users in the configuration file: scrypt, by werkzeug.security.
+"""Hashes of the passwords in the configuration file: scrypt, by werkzeug.security.
 
-Hashing takes tens of milliseconds of one core. It runs in a few native threads, also under
-gevent, so that sign-ins never stall the requests that are being forwarded.
+Hashing takes tens of milliseconds of one core. It runs in a few native threads, under gevent too,
+so that sign-ins never stall the requests that are being forwarded.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 _THREADS = 2
 
-# No password has this hash, and it costs what those of hash_password() do.
+# No password has this hash, and checking it takes as long as checking one of hash_password().
 _NOBODYS_HASH = f"scrypt:32768:8:1$nobody${'0' * 128}"
 
-#: Longer passwords are refused before they are hashed.
+#: A longer password is refused before it is hashed.
 LONGEST_PASSWORD = 1024
 
 
 class _Pool(Protocol):
+    """Runs a check in a native thread, and returns its result."""
+
     def __call__(self, check: Callable[[], bool]) -> bool: ...
 
 
 def hash_password(password: str) -> str:
-    """Return the hash to put into the configuration file, ``scrypt:…``."""
+    """Return the hash for the configuration file, ``scrypt:…``."""
     return generate_password_hash(password, method="scrypt")
 
 
 def password_matches(password_hash: str | None, password: str) -> bool:
-    """Compare a password with a stored hash.
+    """Tell whether a password has this hash.
 
-    With ``None``, for a user that is unknown, it takes as long and the answer is no.
+    ``None`` stands for a user that does not exist: the result is False after the same time, so
+    that the time does not reveal which users exist.
     """
     if len(password) > LONGEST_PASSWORD:
         return False
@@ -53,10 +56,10 @@ def _native_threads() -> _Pool:
 
 
 def _gevent_pool() -> _Pool | None:
-    # Under gevent a ThreadPoolExecutor is made of greenlets, and hashing in one would stop
-    # every other; its hub has a pool of real threads.
+    # Under gevent, the threads of a ThreadPoolExecutor are greenlets, and hashing in one stops
+    # every other one. gevent's own pool has native threads.
     try:
-        from gevent import get_hub, monkey  # noqa: PLC0415 - an extra, and only then
+        from gevent import get_hub, monkey  # noqa: PLC0415 - gevent is an extra
     except ImportError:
         return None
     if not monkey.is_module_patched("threading"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -11,26 +10,12 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.endpoints.token_forms import ALL_ENDPOINTS, ENDPOINTS, GOOD, post
 from tests.support.assertions import assert_not_cached, assert_refused
-from tests.support.oauth_client import FRAPPE, INTROSPECT, REVOKE, TOKEN, Client
+from tests.support.oauth_client import FRAPPE, INTROSPECT, REVOKE, TOKEN
 from tests.support.parties import Parties
-from tests.support.raw import RawResponse, request
+from tests.support.raw import request
 from tests.support.running_gateway import SERVICE_SECRET, RunningGateway
-
-FORM = "Content-Type: application/x-www-form-urlencoded"
-ENDPOINTS = [TOKEN, REVOKE, INTROSPECT]
-ALL_ENDPOINTS = [*ENDPOINTS, FRAPPE + "get_token", FRAPPE + "revoke_token"]
-GOOD = {
-    "grant_type": "authorization_code",
-    "code": "gwc_" + "A" * 64,
-    "redirect_uri": "http://localhost:3000/oauth_code",
-    "client_id": "my-app",
-}
-
-
-def post(gateway: RunningGateway, body: str | bytes, *headers: str) -> RawResponse:
-    data = body.encode("latin-1") if isinstance(body, str) else body
-    return request(gateway.port, TOKEN, *(headers or (FORM,)), method="POST", body=data)
 
 
 @pytest.mark.parametrize("path", ALL_ENDPOINTS)
@@ -176,69 +161,6 @@ def test_an_empty_repetition_is_a_repetition(standalone: RunningGateway, name: s
         assert (answer.status, answer.json()["error"]) == (400, "invalid_request")
 
 
-# --- RFC 8707 §2: a resource may be named more than once, and here it is of no consequence
-
-
-@pytest.fixture(
-    params=[
-        "resource=https%3A%2F%2Fone.example&resource=https%3A%2F%2Ftwo.example",
-        "resource=https%3A%2F%2Fone.example&resource=https%3A%2F%2Fone.example",
-        "resource=&resource=https%3A%2F%2Fone.example",
-    ],
-    ids=["two", "the same twice", "an empty one"],
-)
-def resources(request: pytest.FixtureRequest) -> str:
-    """Two resources, as they stand in a form."""
-    return str(request.param)
-
-
-def post_with(resources: str, client: Client, path: str, form: dict[str, str]) -> Any:
-    """Post a good form with two resources in it; return the members of the answer."""
-    body = f"{urlencode(form)}&{resources}"
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = client.post(path, body, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def test_two_resources_are_no_error_in_a_token_request(parties: Parties, resources: str) -> None:
-    client = parties.confidential
-    code = {"code": parties.code(client), "redirect_uri": client.redirect_uri}
-    first = post_with(resources, client, TOKEN, {"grant_type": "authorization_code", **code})
-    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
-    second = post_with(resources, client, TOKEN, form)
-    own = post_with(resources, parties.service, TOKEN, {"grant_type": "client_credentials"})
-    for answer in (first, second, own):
-        assert answer.keys() - {"refresh_token"} == {
-            "access_token",
-            "token_type",
-            "expires_in",
-            "scope",
-        }
-        assert parties.is_valid(answer["access_token"])
-    # What was asked for as if it were for another resource is the same token.
-    assert client.refresh(first["refresh_token"]).json()["access_token"] == second["access_token"]
-
-
-@pytest.mark.parametrize("path", [REVOKE, FRAPPE + "revoke_token"], ids=["standard", "frappe"])
-def test_two_resources_are_no_error_in_a_revocation(
-    parties: Parties, resources: str, path: str
-) -> None:
-    client = parties.confidential
-    tokens = parties.tokens(client)
-    post_with(resources, client, path, {"token": tokens.access})
-    assert not parties.is_valid(tokens.access)
-
-
-def test_two_resources_are_no_error_in_an_introspection(parties: Parties, resources: str) -> None:
-    client = parties.confidential
-    tokens = parties.tokens(client)
-    for token in (tokens.access, tokens.refresh):
-        told = post_with(resources, client, INTROSPECT, {"token": token})
-        assert told["active"] is True
-        assert told == client.introspect(token).json()
-
-
 @pytest.mark.parametrize("missing", ["grant_type", "code"])
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_missing_parameter_is_named(
@@ -333,53 +255,11 @@ def test_no_form_and_no_credentials_give_an_error_of_the_server(
         assert answer.status_code < 500, answer.text
 
 
-@pytest.mark.parametrize("path", ALL_ENDPOINTS)
-def test_a_body_over_the_limit_is_413(gateway: RunningGateway, path: str) -> None:
-    answer = requests.post(gateway.url + path, {"token": "x" * 70_000}, timeout=20)
-    assert answer.status_code == 413
-    assert_not_cached(answer)
-
-
-def test_a_chunked_body_over_the_limit_is_413(gateway: RunningGateway) -> None:
-    chunks = (b"x=" + b"y" * 1000 for _ in range(70))
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = requests.post(gateway.url + TOKEN, chunks, headers=headers, timeout=20)
-    assert answer.status_code == 413
-
-
 def test_a_chunked_form_is_read(parties: Parties) -> None:
     form = urlencode(GOOD | {"code": parties.code(parties.public)}).encode()
     chunks = iter([form[:7], form[7:]])
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert requests.post(parties.url + TOKEN, chunks, headers=headers, timeout=20).ok
-
-
-@pytest.mark.parametrize("length", ["9" * 5000, "1e3", "-1", "0x10", "\xb2", "1,1", ""])
-def test_a_content_length_that_is_no_number_is_refused(
-    gateway: RunningGateway, length: str
-) -> None:
-    answer = request(
-        gateway.port, TOKEN, FORM, f"Content-Length: {length}", method="POST", body=b"x=1"
-    )
-    assert answer.status in {400, 413, 431}
-
-
-def test_an_announced_body_that_is_too_large_is_not_waited_for(gateway: RunningGateway) -> None:
-    answer = request(
-        gateway.port, TOKEN, FORM, "Content-Length: 999999999", method="POST", body=b"x=1"
-    )
-    assert answer.status == 413
-
-
-def test_a_query_over_the_limit_is_414(gateway: RunningGateway) -> None:
-    answer = request(gateway.port, f"{TOKEN}?{'x' * 9000}", FORM, method="POST", body=b"x=1")
-    assert answer.status == 414
-
-
-def test_a_header_over_the_limit_is_431(gateway: RunningGateway) -> None:
-    secret = b64encode(b"my-app:" + b"x" * 40_000).decode()
-    answer = post(gateway, urlencode(GOOD), FORM, f"Authorization: Basic {secret}")
-    assert answer.status == 431
 
 
 def test_every_answer_of_the_endpoints_says_not_to_keep_it(parties: Parties) -> None:

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 import pytest
 import requests
 
+from gateway.http.peers import TrustedProxies
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.verify import NotAsked, original_request
 from tests.forward_auth.proxies import RunningProxy
@@ -152,7 +153,8 @@ def test_where_a_server_shows_no_lines_what_could_be_joined_is_refused(target: s
         "HTTP_X_ORIGINAL_METHOD": "GET",
         "HTTP_X_ORIGINAL_URI": target,
     }
-    asked = EndpointRequest(environ, "/oauth/verify", (ip_network("127.0.0.1"),), 0)
+    proxies = TrustedProxies([ip_network("127.0.0.1")])
+    asked = EndpointRequest(environ, "/oauth/verify", proxies, 0)
     with pytest.raises(NotAsked, match="contradictory_original"):
         original_request(asked)
 
@@ -185,3 +187,21 @@ def test_without_its_store_it_answers_503(storeless: RunningGateway, token: str)
     assert unavailable.status_code == 503
     assert unavailable.headers["Retry-After"] == "1"
     assert ask(storeless, about(NGINX, "/public/x")).status_code == 200
+
+
+def test_a_503_is_logged_as_a_decision_here_and_of_the_request_itself(
+    storeless: RunningGateway, token: str
+) -> None:
+    ask(storeless, about(NGINX, "/a%20b?q=not-told"), token)
+    by_proxy = json.loads(storeless.audit.read_text().splitlines()[-1])
+    request(storeless.port, "/a%20b?q=not-told", f"Authorization: Bearer {token}")
+    itself = json.loads(storeless.audit.read_text().splitlines()[-1])
+    assert by_proxy | {"time": itself["time"]} == itself
+    told = {name: itself[name] for name in ("event", "outcome", "why", "status", "path")}
+    assert told == {
+        "event": "request",
+        "outcome": "refused",
+        "why": "store_unavailable",
+        "status": 503,
+        "path": "/a%20b",
+    }

@@ -240,7 +240,7 @@ def wait_until_ready(gateway: RunningGateway) -> None:
 @pytest.fixture
 def gateway(request: pytest.FixtureRequest, server: RunningGateway) -> Iterator[RunningGateway]:
     if f"[{OWN_WORKER}-no Host]" in request.node.name:
-        pytest.skip("its own worker ends such a connection, as tests/server/test_server.py shows")
+        pytest.skip("its own worker ends it, as tests/server/test_http_parser.py shows")
     yield server
     server.hang_up()
 

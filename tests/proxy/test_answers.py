@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.http.header_policy import HOP_BY_HOP
+
 from .conftest import Gateway
 from .wire import OK, Backend, Peer
 
@@ -42,6 +44,20 @@ class TestFields:
         names = {name for name, _ in answer.fields}
         assert names == {"Server", "Date", "Connection", "Content-Length", "Via"}
         assert answer.values("Connection") == ["keep-alive"]
+
+    @pytest.mark.parametrize("separator", ["-", ".", "_"])
+    @pytest.mark.parametrize("name", sorted(HOP_BY_HOP - {"TRANSFER_ENCODING"}))
+    def test_no_hop_by_hop_field_reaches_the_client(
+        self, gateway: Gateway, backend: Backend, name: str, separator: str
+    ) -> None:
+        """RFC 9110 §7.6.1; a coding that nobody asked for is refused (TestRubbish)."""
+        field = name.replace("_", separator).title() + ": of-the-backend\r\n"
+        backend.answers(b"HTTP/1.1 200 OK\r\n" + field.encode() + b"Content-Length: 2\r\n\r\nok")
+
+        answer = gateway.get()
+
+        assert answer.body == b"ok"
+        assert b"of-the-backend" not in answer.head
 
     def test_connection_cannot_take_the_framing_away(
         self, gateway: Gateway, backend: Backend

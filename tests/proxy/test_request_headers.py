@@ -8,9 +8,10 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.config.settings import Server, Upstream
-from gateway.http.forwarding import forwarded_afresh, went_through
 from gateway.http.proxy_errors import ProxyError
+from gateway.proxy.forwarded_headers import forwarded_afresh, went_through
 from gateway.proxy.request_head import RequestHead
+from gateway.proxy.reverse_proxy import max_forwards
 
 from .conftest import Gateway
 from .wire import Backend
@@ -301,6 +302,14 @@ class TestMaxForwards:
 
         assert answer.status == 204
         assert backend.requests == []
+
+    @pytest.mark.parametrize("value", ["", "-1", "1, 2", "0x1", "1" * 10])
+    def test_another_value_than_a_number_is_refused(self, value: str) -> None:
+        with pytest.raises(ProxyError):
+            max_forwards({"REQUEST_METHOD": "OPTIONS", "HTTP_MAX_FORWARDS": value})
+
+    def test_it_says_nothing_about_other_methods(self) -> None:
+        assert max_forwards({"REQUEST_METHOD": "GET", "HTTP_MAX_FORWARDS": "0"}) is None
 
 
 class TestValues:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.http.forwarding import request_target
 from gateway.http.proxy_errors import ProxyError
+from gateway.http.request_target import request_target
 
 from .conftest import Gateway
 from .wire import Backend

@@ -13,18 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serving import PATIENCE_SECONDS, Served, serving, slow_backend, until
+from tests.support.serving import PATIENCE_SECONDS, Served, serving, until
 
 _FORM = (
     b"POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
 )
-
-
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with slow_backend(tmp_path_factory.mktemp("slow")) as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +28,7 @@ def served(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "import gateway.server.connection, gateway.site.endpoint_request\n"
         "gateway.site.endpoint_request.FORM_SECONDS = 1.0\n"
         "connection = gateway.server.connection\n"
-        "connection.UNWANTED_SECONDS = connection.LINGER_SECONDS = 0.5\n"
+        "connection.DRAIN_SECONDS = connection.LINGER_SECONDS = 0.5\n"
     )
     replace = (
         ("workers = 1", "workers = 1\nconnections = 4"),

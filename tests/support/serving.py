@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -68,6 +68,10 @@ class Served:
     def logged(self, words: str) -> bool:
         """Tell whether the log has these words."""
         return words in self.log.read_text()
+
+
+#: How a test runs a gateway whose folder and backend are chosen already.
+Serve = Callable[..., AbstractContextManager[Served]]
 
 
 def answered(connection: HTTPConnection, target: str) -> HTTPResponse:

@@ -11,8 +11,8 @@ from typing import Any
 from redis import Redis
 
 from gateway.assembly import Core, core
-from gateway.config.settings import Client, Provider, Settings, SignIn, Store, Tokens
-from gateway.grants.authorization import AuthorizationRequest, authorization_request
+from gateway.config.settings import Client, Settings, SignIn, Store, Tokens
+from gateway.grants.authorization import AuthorizationRequest
 from gateway.store.redis_client import RedisClient
 from tests.support.store import embedded
 
@@ -76,4 +76,4 @@ def asked(gateway: Core, client: Client, **parameters: str) -> AuthorizationRequ
         "redirect_uri": client.redirect_uris[0],
         **parameters,
     }
-    return authorization_request([*pairs.items()], gateway.clients, Provider())
+    return gateway.authorization_server.authorization_request([*pairs.items()])

@@ -11,6 +11,7 @@ from gateway.config.grammar import (
     GrantType,
     client_id_fault,
     endpoint_path_fault,
+    host_name_fault,
     identity_header_fault,
     method_fault,
     route_path_fault,
@@ -123,6 +124,8 @@ class Route(Table):
     """all of them; default: none"""
     public: bool = False
     """true: no token needed"""
+    host: Annotated[str, obeys(host_name_fault)] = ""
+    """the rule is for requests to this host alone, whatever the port; absent: every host"""
 
 
 class Identity(Table):

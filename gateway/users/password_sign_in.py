@@ -1,0 +1,72 @@
+"""``sign_in.method = "password"``: users of the configuration file, and sessions in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode
+
+from gateway.config.settings import User
+from gateway.store.digest import digest
+from gateway.users.passwords import password_matches
+from gateway.users.session_store import Session, SessionStore
+from gateway.users.sign_in_method import Credentials, ResourceOwner
+
+
+class PasswordSignIn:
+    """Signs users in on the gateway's own page, whose paths are given."""
+
+    def __init__(
+        self,
+        users: Iterable[User],
+        sessions: SessionStore,
+        *,
+        sign_in_path: str,
+        sign_out_path: str,
+    ) -> None:
+        self._users = {user.name: user for user in users if not user.disabled}
+        self._sessions = sessions
+        self._sign_in_path = sign_in_path
+        self._sign_out_path = sign_out_path
+
+    def current_user(self, credentials: Credentials) -> ResourceOwner | None:
+        """Return the user of the session, or ``None``. Raises StoreUnavailable."""
+        session_id = credentials.session_id
+        session = self._sessions.find(session_id) if session_id else None
+        user = self._users.get(session.user) if session else None
+        # Removing a user from the file, or changing the password there, ends the user's sessions.
+        if session is None or user is None or session.proof != _proof(user):
+            return None
+        return _resource_owner(user)
+
+    def sign_in_url(self, target: str) -> str:
+        """Return the URL of the gateway's sign-in page."""
+        return f"{self._sign_in_path}?next={quote(target, safe='')}"
+
+    def sign_out_url(self, target: str = "") -> str:
+        """Return the URL of the gateway's sign-out page."""
+        query = f"?{urlencode({'next': target})}" if target else ""
+        return self._sign_out_path + query
+
+    def check_password(self, name: str, password: str) -> ResourceOwner | None:
+        """Return the user with this name and password, or ``None``."""
+        user = self._users.get(name)
+        if not password_matches(user.password_hash if user else None, password) or user is None:
+            return None
+        return _resource_owner(user)
+
+    def start_session(self, session_id: str, owner: ResourceOwner) -> None:
+        """Keep ``owner``, whose password was right, signed in under a new session id."""
+        self._sessions.start(session_id, Session(owner.name, _proof(self._users[owner.name])))
+
+    def end_session(self, session_id: str) -> None:
+        """Sign the browser with this session id out. Raises StoreUnavailable."""
+        self._sessions.end(session_id)
+
+
+def _proof(user: User) -> str:
+    """Return a value that changes with the user's password and does not reveal it."""
+    return digest(user.password_hash)
+
+
+def _resource_owner(user: User) -> ResourceOwner:
+    return ResourceOwner(user.name, user.full_name, user.email)
