@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.failures import words_for_errors
-from gateway.cli.operations import CONFIG, counted, open_core
+from gateway.cli.operations import CONFIG, count_of, open_core
 
 
 @click.command()
@@ -24,10 +24,10 @@ def check(path: Path, *, ask_store: bool) -> None:
     with words_for_errors():
         settings = load_config(path)
     clients, routes = (
-        counted(len(settings.clients), "client"),
-        counted(len(settings.routes), "route"),
+        count_of(len(settings.clients), "client"),
+        count_of(len(settings.routes), "route"),
     )
-    users = counted(len(settings.sign_in.users), "user")
+    users = count_of(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
     if ask_store:
         _check_store(path)
@@ -40,4 +40,4 @@ def _check_store(path: Path) -> None:
         warnings = store_warnings(core.redis)
     for warning in warnings:
         click.echo(f"warning: store {warning.server}: {warning.text}")
-    click.echo(f"the store answers. {counted(len(warnings), 'warning')}.")
+    click.echo(f"the store answers. {count_of(len(warnings), 'warning')}.")

@@ -19,7 +19,7 @@ from gateway.config.tables.oauth import Client, EndpointPaths, Identity, Provide
 from gateway.config.tables.running import AuditLog, Limits, Server, Store, Upstream
 from gateway.config.tables.sign_in import RemoteUser, SignIn, UpstreamSession, User
 from gateway.config.tables.table import Secret, Table
-from gateway.config.values import Frozen, Name, OneOrSomeOf, SecretKey, Tables, obeys
+from gateway.config.values import FrozenMapping, Name, OneOrSomeOf, SecretKey, Tables, obeys
 
 __all__ = [
     "GRANT_TYPES",
@@ -69,7 +69,7 @@ class Settings(Table):
     provider: Provider = Provider()
     limits: Limits = Limits()
     audit: AuditLog = AuditLog()
-    scopes: Frozen[_ScopeName, Name] = Field(default_factory=lambda: MappingProxyType({}))
+    scopes: FrozenMapping[_ScopeName, Name] = Field(default_factory=lambda: MappingProxyType({}))
     clients: Tables[Client] = ()
     sign_in: SignIn = SignIn()
     routes: Tables[Route] = ()

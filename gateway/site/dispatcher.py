@@ -59,7 +59,8 @@ class Dispatcher:
     """Finds the endpoint of a path, and turns every fault of its handler into a response."""
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
-        self._settings = settings
+        self._issuer = settings.issuer
+        self._form_bytes = settings.limits.form_bytes
         self._proxies = TrustedProxies(settings.server.trusted_proxies)
         self._pages = pages
         self._audit = audit
@@ -85,7 +86,7 @@ class Dispatcher:
             environ,
             path,
             self._proxies,
-            self._settings.limits.form_bytes,
+            self._form_bytes,
         )
         response = self._answer(endpoint, request)
         if endpoint.cross_origin:
@@ -130,7 +131,7 @@ class Dispatcher:
             grant_id=fault.grant_id,
         )
         # RFC 6749 §5.2: 401 names the scheme that the client may use.
-        basic = {"WWW-Authenticate": f'Basic realm="{self._settings.issuer}"'}
+        basic = {"WWW-Authenticate": f'Basic realm="{self._issuer}"'}
         headers = basic if fault.status == HTTPStatus.UNAUTHORIZED else {}
         return self._error(
             endpoint, request, fault.status, fault.error, fault.description, headers=headers

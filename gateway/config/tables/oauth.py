@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -85,7 +86,10 @@ class Client(Table):
     """
 
     LABEL: ClassVar[str] = "client_id"
-    HINTS = {"secret": _SECRET_HINT, "client_secret": _SECRET_HINT}  # noqa: RUF012
+    HINTS: ClassVar[Mapping[str, Hint]] = {
+        "secret": _SECRET_HINT,
+        "client_secret": _SECRET_HINT,
+    }
 
     client_id: Annotated[str, obeys(client_id_fault)]
     """required"""
