@@ -197,11 +197,15 @@ class Proxy:
                 self.injected += 1
                 connection.close(reset=True)
                 break
-            if _has_one_of(data, self._held):
+            held = _has_one_of(data, self._held)
+            if held:
                 self.injected += 1
                 self._released.wait(_HELD_SECONDS)
             with suppress(OSError):
                 connection.server.sendall(data)
+            if held and _is_reset(connection.client):
+                # TCP would not deliver what came after it either.
+                break
         self._over(connection)
 
     def _replies(self, connection: _Connection) -> None:
@@ -249,6 +253,13 @@ class Proxy:
 
 def _has_one_of(data: bytes, matching: tuple[bytes, ...]) -> bool:
     return any(each in data for each in matching)
+
+
+def _is_reset(client: socket.socket) -> bool:
+    try:
+        return client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+    except OSError:
+        return True
 
 
 def _received(source: socket.socket) -> bytes:
