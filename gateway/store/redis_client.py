@@ -158,15 +158,6 @@ class RedisClient:
                     ).execute()
             return [_raise_if_error(reply) for reply in replies]
 
-    def command_with_best_effort(self, command: Command, best_effort: Command) -> Any:
-        """Send a command, and in the same round trip another one, whose loss does no harm.
-
-        Returns the reply to ``command``. Raises StoreUnavailable.
-        """
-        with self._within_budget() as (topology, deadline):
-            call = self._call(topology, (command, best_effort), deadline)
-            return _raise_if_error(call.execute()[0])
-
     def read_with_clock(self, key: str, note: Command | None = None) -> tuple[str | None, int]:
         """Return the value of ``key`` and the clock of its server (ms), in one round trip.
 
