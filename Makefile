@@ -6,8 +6,11 @@ BIN = $(VENV)/bin
 PROCESSES ?= 4
 SOAK_MINUTES ?= 5
 SOAK_STORE ?= one-node
+# The longest that all fuzzers may take. An empty seed is chosen at random and printed.
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?=
 
-.PHONY: run test soak lint format screenshots bench clean
+.PHONY: run test soak fuzz lint format screenshots bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/gateway demo
@@ -17,6 +20,9 @@ test: $(VENV)/dev.stamp
 
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) --store $(SOAK_STORE)
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -45,4 +51,4 @@ $(VENV)/dev.stamp: pyproject.toml
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) gateway-data .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) gateway-data fuzz-failures .pytest_cache .mypy_cache .ruff_cache

@@ -110,14 +110,14 @@ def _others(gateway: Target, times: Times) -> None:
         f"\n### Other requests, {OTHERS / OTHERS_PAUSE:.0f} a second at most, meanwhile\n\n"
         f"| meanwhile | requests/s | p50 ms | p99 ms | errors |\n| --- |{' ---: |' * 4}"
     )
-    _row("nothing", _paced(gateway, times))
+    _row("nothing", _measure_others(gateway, times))
     load, signed_in = _with_sign_ins(gateway, times)
     _row(f"{signed_in:.0f} sign-ins a second, {SIGN_INS_AT_ONCE} at once", load)
     before = server.resident_bytes()
     with ExitStack() as stack:
         streams = _Streams(stack, gateway, STREAMS)
         growth = server.resident_bytes() - before
-        _row(f"{STREAMS:,} idle event streams", _paced(gateway, times))
+        _row(f"{STREAMS:,} idle event streams", _measure_others(gateway, times))
         load, signed_in = _with_sign_ins(gateway, times)
         _row(f"both, with {signed_in:.0f} sign-ins a second", load)
         lost = streams.lost()
@@ -128,7 +128,7 @@ def _others(gateway: Target, times: Times) -> None:
         )
 
 
-def _paced(gateway: Target, times: Times) -> Load:
+def _measure_others(gateway: Target, times: Times) -> Load:
     return measure(
         gateway.port,
         gateway.message("/at-once"),
@@ -185,7 +185,7 @@ def _with_sign_ins(gateway: Target, times: Times) -> tuple[Load, float]:
     # The sign-ins run in their own process, so that the load generator does not wait for them.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         sign_ins = executor.submit(_sign_in_for, gateway.port, seconds)
-        load = _paced(gateway, times)
+        load = _measure_others(gateway, times)
         return load, sign_ins.result() / seconds
 
 

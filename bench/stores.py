@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gateway.config.settings import Store, Tokens
 from gateway.store.circuit import Circuit
-from gateway.store.deadline_connection import Punctual
+from gateway.store.deadline_connection import DeadlineConnection
 from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
 from gateway.tokens.grant import CodeBinding, Grant, Issued, RefreshCandidate
@@ -194,8 +194,8 @@ def _limits(stand: Stand, node: Server) -> None:
     def unlimited() -> None:
         # The very same way, without a look at a clock or at the circuit.
         with (
-            patch.multiple(Punctual, set_time_left=_nothing),
-            patch.multiple(Circuit, admit=_nothing, succeeded=_nothing),
+            patch.multiple(DeadlineConnection, apply_deadline=_nothing),
+            patch.multiple(Circuit, admit=_nothing, record_success=_nothing),
         ):
             for _ in range(GRANTS):
                 limited()

@@ -12,8 +12,9 @@ from gateway.middleware import OAuthGateway
 def create_app(path: str | os.PathLike[str]) -> OAuthGateway:
     """Return the gateway of a configuration file as a reverse proxy, a WSGI application.
 
-    Needs the extra ``server``. Raises ConfigError, and EmbeddedStoreError if the embedded
-    store is configured and cannot run here.
+    Needs the extra ``server``. Raises ConfigError, EmbeddedStoreError if the embedded store is
+    configured and cannot run here, and UnreadableStoreError if a gateway that is too new for
+    this one has written to the store.
     """
     return reverse_proxy(load_config(path))
 
@@ -21,7 +22,7 @@ def create_app(path: str | os.PathLike[str]) -> OAuthGateway:
 def reverse_proxy(settings: Settings) -> OAuthGateway:
     """Return the gateway of ``settings`` in front of ``upstream.url``.
 
-    Raises EmbeddedStoreError as :func:`create_app` does.
+    Raises EmbeddedStoreError and UnreadableStoreError as :func:`create_app` does.
     """
     # A wrapped application needs none of the packages that the proxy imports.
     from gateway.proxy.reverse_proxy import Proxy  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -15,8 +15,12 @@ from gateway.access.routes import Routes
 from gateway.clients.registry import Clients
 from gateway.config.settings import Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
+from gateway.grants.access import AccessTokens
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
+from gateway.grants.entitlements import Entitlements
+from gateway.grants.live_grants import LiveGrants
+from gateway.grants.validator import Parts
 from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
@@ -30,7 +34,7 @@ from gateway.site.pages import Pages
 from gateway.site.responses import json_response
 from gateway.site.sign_in_pages import SignInElsewhere, SignInPages
 from gateway.site.verify import VerifyEndpoint
-from gateway.store.diagnostics import StoreCheck
+from gateway.store.diagnostics import StoreDiagnostics
 from gateway.store.rate_limits import AttemptLimit, FailureLimit
 from gateway.store.redis_client import RedisClient
 from gateway.token_store import TokenStore
@@ -57,7 +61,9 @@ class Core:
     store: TokenStore
     clients: Clients
     consents: ConsentStore
-    grants: Grants
+    grants: LiveGrants
+    access: AccessTokens
+    authorization_server: AuthorizationServer
     keys: TokenKeys
 
 
@@ -66,7 +72,7 @@ class GatewayParts:
     """The parts with which the middleware answers or forwards a request."""
 
     redis: RedisClient
-    store_check: StoreCheck
+    store_diagnostics: StoreDiagnostics
     proxies: TrustedProxies
     audit: Audit
     decisions: Decisions
@@ -82,7 +88,10 @@ def core(settings: Settings) -> Core:
     keys = TokenKeys(settings.secret_keys)
     store = TokenStore(redis, prefix, settings.tokens)
     consents = ConsentStore(redis, prefix, settings.tokens.grant_seconds)
-    return Core(redis, store, clients, consents, Grants(store, keys, clients, settings), keys)
+    entitlements = Entitlements(settings, clients)
+    access = AccessTokens(store, keys, entitlements)
+    server = AuthorizationServer(Parts(settings, clients, store, keys, entitlements), access)
+    return Core(redis, store, clients, consents, LiveGrants(store), access, server, keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
@@ -102,8 +111,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
-    own_paths = {path for each in fields(paths) for path in getattr(paths, each.name)}
-    decisions = Decisions(Routes(settings.routes), grants, own_paths.union(ready, live))
+    own_paths = {path for _, every in paths for path in every}
+    decisions = Decisions(Routes(settings.routes), built.access, own_paths.union(ready, live))
 
     limits = settings.limits
     window = limits.attempt_seconds
@@ -113,12 +122,11 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         browsers=browsers,
         form=BrowserForm("consent", browsers, built.keys),
         consents=consents,
-        grants=grants,
-        clients=clients,
+        authorization_server=built.authorization_server,
         audit=audit,
     )
     client_endpoints = ClientEndpoints(
-        grants,
+        built.authorization_server,
         clients,
         FailureLimit(
             redis,
@@ -137,7 +145,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             browsers=browsers,
             sign_in=sign_in,
             keys=built.keys,
-            clients=clients,
+            authorization_server=built.authorization_server,
             by_name=AttemptLimit(
                 redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
             ),
@@ -163,8 +171,8 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         clients=clients,
         audit=audit,
     )
-    store_check = StoreCheck(redis)
-    health = Health(redis, store_check)
+    store_diagnostics = StoreDiagnostics(redis)
+    health = Health(redis, store_diagnostics)
     document = metadata(settings)
 
     def show_metadata(request: EndpointRequest) -> Response:
@@ -191,7 +199,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     ):
         own.add(where, endpoint)
     proxies = TrustedProxies(settings.server.trusted_proxies)
-    return GatewayParts(redis, store_check, proxies, audit, decisions, identity, own)
+    return GatewayParts(redis, store_diagnostics, proxies, audit, decisions, identity, own)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

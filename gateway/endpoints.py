@@ -1,30 +1,32 @@
 """The protocol's endpoints: authorize, token, revoke, introspect. HTTP in, HTTP out.
 
-What is right and wrong is decided in :mod:`gateway.grants.authorization`, for the request that the
-browser brings, and in :mod:`gateway.grants.grants`, for the ones that the client sends itself.
+The strict check comes first (:mod:`gateway.protocol.request_rules`), then the authentication of the
+client (:mod:`gateway.clients.authentication`). What is right and wrong beyond that is decided in
+:mod:`gateway.grants.authorization_server`.
 """
 
 from __future__ import annotations
 
 from urllib.parse import urlencode, urlsplit
 
+from oauthlib.oauth2 import AccessDeniedError
 from werkzeug.wrappers import Response
 
 from gateway.clients.authentication import authenticated_client, presented_client
-from gateway.clients.registry import Clients, RegisteredClient
+from gateway.clients.registry import Clients, RegisteredClient, is_public
 from gateway.config.settings import Settings
 from gateway.grants.authorization import (
     AuthorizationRequest,
-    NotRedirectable,
+    Destination,
     RedirectedError,
-    authorization_request,
     authorization_response,
 )
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
 from gateway.protocol.parameters import Parameters, required
+from gateway.protocol.reasons import Why
 from gateway.protocol.request_rules import (
     FormKind,
     Pairs,
@@ -43,7 +45,7 @@ from gateway.users.sign_in_method import ResourceOwner
 
 
 class AuthorizationEndpoint:
-    """RFC 6749 §3.1: the browser comes with a client's request and leaves with the answer."""
+    """RFC 6749 §3.1: the browser brings a client's request, and takes the response back."""
 
     def __init__(
         self,
@@ -53,8 +55,7 @@ class AuthorizationEndpoint:
         browsers: BrowserSessions,
         form: BrowserForm,
         consents: ConsentStore,
-        grants: Grants,
-        clients: Clients,
+        authorization_server: AuthorizationServer,
         audit: Audit,
     ) -> None:
         self._settings = settings
@@ -62,41 +63,40 @@ class AuthorizationEndpoint:
         self._browsers = browsers
         self._form = form
         self._consents = consents
-        self._grants = grants
-        self._clients = clients
+        self._authorization_server = authorization_server
         self._audit = audit
 
     def __call__(self, request: EndpointRequest) -> Response:
         """Answer GET with the confirmation page (or what comes first), POST with its result."""
-        after_post = request.method == "POST"
-        status = 303 if after_post else 302
         try:
-            pairs = parse(
-                request.submission(FormKind.CONSENT if after_post else FormKind.AUTHORIZE)
-            )
-            asked = authorization_request(pairs, self._clients, self._settings.provider)
+            return self._respond(request)
         except RedirectedError as fault:
-            return self._error_redirect(request, fault, status)
+            return self._error_redirect(request, fault)
         except OAuthError as fault:
             return self._error_page(request, fault)
+
+    def _respond(self, request: EndpointRequest) -> Response:
+        kind = FormKind.CONSENT if request.method == "POST" else FormKind.AUTHORIZE
+        pairs = parse(request.submission(kind))
+        authorization = self._authorization_server.authorization_request(pairs)
         owner = self._browsers.current_user(request)
         if owner is None:
-            return self._to_sign_in(request, asked, status)
-        if after_post:
-            return self._answered(request, asked, owner, pairs)
-        why = self._needs_no_consent(asked, owner)
-        if why is not None:
-            return self._code(request, asked, owner, why, status)
-        return self._confirmation(request, asked, owner)
+            return self._to_sign_in(request, authorization)
+        if kind is FormKind.CONSENT:
+            return self._decide(request, authorization, owner, pairs)
+        grounds = self._needs_no_consent(authorization, owner)
+        if grounds is not None:
+            return self._issue_code(request, authorization, owner, grounds)
+        return self._confirmation(request, authorization, owner)
 
     def _to_sign_in(
-        self, request: EndpointRequest, asked: AuthorizationRequest, status: int
+        self, request: EndpointRequest, authorization: AuthorizationRequest
     ) -> Response:
-        query = urlencode(asked.parameters)
+        query = urlencode(authorization.parameters)
         url = self._browsers.sign_in_url(f"{request.path}?{query}")
         if url is not None:
-            return redirect_response(url, status)
-        self._record(request, asked, "refused", why="not_signed_in")
+            return _redirect_to(request, url)
+        self._record(request, authorization, "refused", why=Why.NOT_SIGNED_IN)
         page = self._pages.error(
             title="You are not signed in",
             message="This site signs you in before you come here, and it has not done so.",
@@ -104,102 +104,107 @@ class AuthorizationEndpoint:
         )
         return page_response(page, 403)
 
-    def _needs_no_consent(self, asked: AuthorizationRequest, owner: ResourceOwner) -> str | None:
-        """Say why nobody need be asked: told so by the operator, or asked before."""
-        if asked.client.skip_consent:
-            return "skip_consent"
+    def _needs_no_consent(
+        self, authorization: AuthorizationRequest, owner: ResourceOwner
+    ) -> Why | None:
+        """Return why nobody asks the user: the operator says so, or the user allowed it before."""
+        if authorization.client.skip_consent:
+            return Why.SKIP_CONSENT
         if self._settings.provider.consent == "never":
-            return "never"
+            return Why.NEVER
         if self._settings.provider.consent == "always":
             return None
-        granted = self._consents.granted(owner.name, asked.client)
-        return "remembered" if granted is not None and granted.issuperset(asked.scopes) else None
+        granted = self._consents.granted(owner.name, authorization.client)
+        allows_all = granted is not None and granted.issuperset(authorization.scopes)
+        return Why.REMEMBERED if allows_all else None
 
     def _confirmation(
-        self, request: EndpointRequest, asked: AuthorizationRequest, owner: ResourceOwner
+        self, request: EndpointRequest, authorization: AuthorizationRequest, owner: ResourceOwner
     ) -> Response:
-        uri = urlsplit(asked.destination.redirect_uri)
-        target = f"{request.path}?{urlencode(asked.parameters)}"
+        uri = urlsplit(authorization.destination.redirect_uri)
+        target = f"{request.path}?{urlencode(authorization.parameters)}"
 
         def render(csrf_token: str) -> Page:
             return self._pages.consent(
                 action=request.path,
                 csrf_token=csrf_token,
-                parameters=tuple(asked.parameters.items()),
-                client_name=asked.client.name,
-                client_id=asked.client.client_id,
+                parameters=tuple(authorization.parameters.items()),
+                client_name=authorization.client.name,
+                client_id=authorization.client.client_id,
                 user_name=owner.display_name,
                 user_detail=owner.display_detail,
-                scopes=[(name, self._settings.scopes.get(name, "")) for name in asked.scopes],
+                scopes=[
+                    (name, self._settings.scopes.get(name, "")) for name in authorization.scopes
+                ],
                 redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
                 sign_out_url=self._browsers.sign_out_url(target),
             )
 
-        return self._form.show(request, _consent_context(asked, owner), render)
+        return self._form.show(request, _consent_context(authorization, owner), render)
 
-    def _answered(
+    def _decide(
         self,
         request: EndpointRequest,
-        asked: AuthorizationRequest,
+        authorization: AuthorizationRequest,
         owner: ResourceOwner,
         pairs: Pairs,
     ) -> Response:
-        try:
-            answer = validate_pairs(pairs, FormKind.CONSENT)
-            decision = required(answer, "decision")
-        except OAuthError as fault:
-            about = fault.about(client_id=asked.client.client_id, user=owner.name)
-            return self._error_page(request, about)
-        context = _consent_context(asked, owner)
-        if not self._form.is_genuine(request, answer.get("csrf_token"), context):
-            self._record(request, asked, "refused", user=owner.name, why="csrf")
-            page = self._pages.error(
-                title="Please start again",
-                message="This confirmation was not shown to you by this site, or your session"
-                " has ended. Nothing was allowed. Go back to the application and start again.",
+        form = _consent_form(pairs, authorization, owner)
+        context = _consent_context(authorization, owner)
+        if not self._form.is_genuine(request, form.get("csrf_token"), context):
+            return self._forged(request, authorization, owner)
+        if form["decision"] == "deny":
+            self._record(request, authorization, "refused", user=owner.name, why=Why.DENIED_BY_USER)
+            return self._redirect(
+                request, authorization.destination, ("error", AccessDeniedError.error)
             )
-            return page_response(page, 403)
-        if decision == "deny":
-            self._record(request, asked, "refused", user=owner.name, why="denied_by_user")
-            return self._redirect(asked, [("error", "access_denied")], 303)
         if self._settings.provider.consent == "remember":
-            self._consents.remember(owner.name, asked.client, asked.scopes)
-        return self._code(request, asked, owner, "allowed_by_user", 303)
+            self._consents.remember(owner.name, authorization.client, authorization.scopes)
+        return self._issue_code(request, authorization, owner, Why.ALLOWED_BY_USER)
 
-    def _code(
+    def _forged(
+        self, request: EndpointRequest, authorization: AuthorizationRequest, owner: ResourceOwner
+    ) -> Response:
+        self._record(request, authorization, "refused", user=owner.name, why=Why.CSRF)
+        page = self._pages.error(
+            title="Please start again",
+            message="This confirmation was not shown to you by this site, or your session"
+            " has ended. Nothing was allowed. Go back to the application and start again.",
+        )
+        return page_response(page, 403)
+
+    def _issue_code(
         self,
         request: EndpointRequest,
-        asked: AuthorizationRequest,
+        authorization: AuthorizationRequest,
         owner: ResourceOwner,
-        why: str,
-        status: int,
+        grounds: Why,
     ) -> Response:
-        code, grant = self._grants.authorize(asked, owner.name)
-        self._record(request, asked, "allowed", user=owner.name, grant_id=grant.grant_id, why=why)
-        return self._redirect(asked, [("code", code.text)], status)
+        response = self._authorization_server.authorize(authorization, owner.name)
+        grant_id = response.grant.grant_id
+        self._record(
+            request, authorization, "allowed", user=owner.name, grant_id=grant_id, why=grounds
+        )
+        return _redirect_to(request, response.location)
+
+    def _error_redirect(self, request: EndpointRequest, fault: RedirectedError) -> Response:
+        self._record_fault(request, fault)
+        members = ("error", fault.error), ("error_description", fault.description)
+        return self._redirect(request, fault.destination, *members)
 
     def _redirect(
-        self, asked: AuthorizationRequest, answer: list[tuple[str, str]], status: int
+        self, request: EndpointRequest, destination: Destination, *members: tuple[str, str]
     ) -> Response:
-        location = authorization_response(asked.destination, self._settings.issuer, answer)
-        return redirect_response(location, status)
-
-    def _error_redirect(
-        self, request: EndpointRequest, fault: RedirectedError, status: int
-    ) -> Response:
-        self._record_fault(request, fault)
-        answer = [("error", fault.error), ("error_description", fault.description)]
-        location = authorization_response(fault.destination, self._settings.issuer, answer)
-        return redirect_response(location, status)
+        return _redirect_to(
+            request, authorization_response(destination, self._settings.issuer, members)
+        )
 
     def _error_page(self, request: EndpointRequest, fault: OAuthError) -> Response:
         self._record_fault(request, fault)
-        title = (
-            "This link does not work"
-            if isinstance(fault, NotRedirectable)
-            else "This request does not work"
+        which = "link" if fault.is_fatal else "request"
+        page = self._pages.error(
+            title=f"This {which} does not work", message=fault.description, detail=fault.error
         )
-        page = self._pages.error(title=title, message=fault.description, detail=fault.error)
         return page_response(page, 400)
 
     def _record_fault(self, request: EndpointRequest, fault: OAuthError) -> None:
@@ -214,22 +219,41 @@ class AuthorizationEndpoint:
         )
 
     def _record(
-        self, request: EndpointRequest, asked: AuthorizationRequest, outcome: str, **members: str
+        self,
+        request: EndpointRequest,
+        authorization: AuthorizationRequest,
+        outcome: str,
+        **members: str,
     ) -> None:
         self._audit.record(
             "authorize",
             outcome=outcome,
-            client_id=asked.client.client_id,
-            scope=" ".join(asked.scopes),
+            client_id=authorization.client.client_id,
+            scope=" ".join(authorization.scopes),
             address=request.address,
             **members,
         )
 
 
-def _consent_context(asked: AuthorizationRequest, owner: ResourceOwner) -> list[str]:
+def _redirect_to(request: EndpointRequest, location: str) -> Response:
+    return redirect_response(location, 303 if request.method == "POST" else 302)
+
+
+def _consent_form(
+    pairs: Pairs, authorization: AuthorizationRequest, owner: ResourceOwner
+) -> Parameters:
+    try:
+        form = validate_pairs(pairs, FormKind.CONSENT)
+        required(form, "decision")
+    except OAuthError as fault:
+        raise fault.about(client_id=authorization.client.client_id, user=owner.name) from None
+    return form
+
+
+def _consent_context(authorization: AuthorizationRequest, owner: ResourceOwner) -> list[str]:
     context = [owner.name]
-    for name in sorted(asked.parameters):
-        context += (name, asked.parameters[name])
+    for name in sorted(authorization.parameters):
+        context += (name, authorization.parameters[name])
     return context
 
 
@@ -237,9 +261,13 @@ class ClientEndpoints:
     """The endpoints that clients call themselves: token, revocation, introspection."""
 
     def __init__(
-        self, grants: Grants, clients: Clients, failures: FailureLimit, audit: Audit
+        self,
+        authorization_server: AuthorizationServer,
+        clients: Clients,
+        failures: FailureLimit,
+        audit: Audit,
     ) -> None:
-        self._grants = grants
+        self._authorization_server = authorization_server
         self._clients = clients
         self._failures = failures
         self._audit = audit
@@ -250,7 +278,7 @@ class ClientEndpoints:
         registered = self._authenticated(request, parameters)
         client_id = registered.client.client_id
         try:
-            answer = self._grants.exchange(registered, parameters)
+            issued = self._authorization_server.exchange(registered, parameters)
         except OAuthError as fault:
             raise fault.about(client_id=client_id) from None
         self._audit.record(
@@ -258,36 +286,30 @@ class ClientEndpoints:
             outcome="allowed",
             grant_type=parameters["grant_type"],
             client_id=client_id,
-            user=answer.grant.user,
-            grant_id=answer.grant.grant_id,
-            scope=answer.scope,
+            user=issued.grant.user,
+            grant_id=issued.grant.grant_id,
+            scope=issued.scope,
             address=request.address,
         )
-        return json_response(answer.members())
+        return json_response(issued.members)
 
     def revoke(self, request: EndpointRequest) -> Response:
         """RFC 7009 §2. Also for a caller that sends the token and nothing else, as Frappe's do.
 
         A token that is unknown, or another client's, is answered as if it had been revoked
-        (§2.2); the audit log knows better.
+        (§2.2); the audit log tells the difference.
         """
         parameters = validate_submission(request.submission(FormKind.REVOKE))
-        token = required(parameters, "token")
-        presented = presented_client(request.authorization, parameters)
-        registered = (
-            authenticated_client(presented, self._clients, self._failures, request.address)
-            if presented is not None
-            else None
-        )
-        done = self._grants.revoke(token, registered.client if registered else None)
-        refused = done.why.value if isinstance(done, Refused) else None
+        is_nameless = presented_client(request.authorization, parameters) is None
+        registered = None if is_nameless else self._authenticated(request, parameters)
+        outcome = self._authorization_server.revoke(registered, parameters)
         self._audit.record(
             "revoke",
-            outcome="allowed" if isinstance(done, Grant) else "refused",
-            why="unknown" if done is None else refused,
+            outcome="allowed" if isinstance(outcome, Grant) else "refused",
+            why=_why_not_revoked(outcome),
             client_id=registered.client.client_id if registered else None,
-            user=done.user if done else None,
-            grant_id=done.grant_id if done else None,
+            user=outcome.user if outcome else None,
+            grant_id=outcome.grant_id if outcome else None,
             address=request.address,
         )
         return frappe_response("success")
@@ -295,22 +317,29 @@ class ClientEndpoints:
     def introspect(self, request: EndpointRequest) -> Response:
         """RFC 7662 §2: what a token is good for, told to clients that prove who they are."""
         parameters = validate_submission(request.submission(FormKind.INTROSPECT))
-        client = self._authenticated(request, parameters).client
-        if client.secret_sha256 is None:
+        registered = self._authenticated(request, parameters)
+        client_id = registered.client.client_id
+        if is_public(registered.client):
             # §2.1: or anyone who knows a client_id could try tokens here.
-            raise invalid_client("public_client").about(client_id=client.client_id)
-        found = self._grants.introspection(required(parameters, "token"), client)
+            raise invalid_client(Why.PUBLIC_CLIENT).about(client_id=client_id)
+        response = self._authorization_server.introspect(registered, parameters)
         self._audit.record(
             "introspect",
             outcome="allowed",
-            active=bool(found.members["active"]),
-            client_id=client.client_id,
-            user=found.user,
-            grant_id=found.grant_id,
+            active=bool(response.members["active"]),
+            client_id=client_id,
+            user=response.user,
+            grant_id=response.grant_id,
             address=request.address,
         )
-        return json_response(found.members)
+        return json_response(response.members)
 
     def _authenticated(self, request: EndpointRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)
         return authenticated_client(presented, self._clients, self._failures, request.address)
+
+
+def _why_not_revoked(outcome: Grant | Refused | None) -> str | None:
+    if outcome is None:
+        return Why.UNKNOWN
+    return Why(outcome.why.value) if isinstance(outcome, Refused) else None

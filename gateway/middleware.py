@@ -26,6 +26,7 @@ from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.responses import refusal_response
+from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.tokens.grant import AccessToken
 
 Environ = dict[str, Any]
@@ -41,7 +42,8 @@ class OAuthGateway:
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path. The gateway then judges the raw target. Raises
-    EmbeddedStoreError if an embedded store is configured and cannot run here.
+    EmbeddedStoreError if an embedded store is configured and cannot run here, and
+    UnreadableStoreError if a gateway that is too new for this one has written to the store.
     """
 
     def __init__(
@@ -56,8 +58,13 @@ class OAuthGateway:
         added = {} if raw_target else settings.upstream.headers
         self._added = {environ_key(name): value for name, value in added.items()}
         self._parts.redis.open()
+        try:
+            claim_format(self._parts.redis, settings.store.key_prefix)
+        except UnreadableStoreError:
+            self.close()
+            raise
         # This logs the warnings. If the store does not answer yet, the health probe asks again.
-        self._parts.store_check.warnings()
+        self._parts.store_diagnostics.warnings()
 
     def close(self) -> None:
         """Give up the store's connections; an embedded store ends with its last gateway."""
@@ -65,7 +72,7 @@ class OAuthGateway:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, refuse or forward one request (PEP 3333)."""
-        self._parts.redis.begin_request()
+        self._parts.redis.start_request_budget()
         try:
             path = self._path(environ)
         except ProxyError as fault:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from gateway.access.routes import Requirement, Routes
-from gateway.grants.grants import Grants
+from gateway.grants.access import AccessTokens
 from gateway.http.bearer import MalformedBearer, bearer_token, challenge
 from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath, readings
@@ -155,7 +155,7 @@ class Decisions:
     may have an endpoint of that name. Many backends ignore a slash at the end, some ignore case.
     """
 
-    def __init__(self, routes: Routes, grants: Grants, own_paths: Collection[str]) -> None:
+    def __init__(self, routes: Routes, grants: AccessTokens, own_paths: Collection[str]) -> None:
         self._routes = routes
         self._grants = grants
         self._own_paths = frozenset(map(_without_variation, own_paths))

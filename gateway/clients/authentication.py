@@ -1,4 +1,4 @@
-"""Which client is asking at the token, revocation or introspection endpoint (RFC 6749 §2.3)."""
+"""Which client sends a token, revocation or introspection request (RFC 6749 §2.3)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.http.peers import network_of
 from gateway.protocol.errors import invalid_client
 from gateway.protocol.parameters import Parameters
 from gateway.protocol.parameters import client_id as client_id_grammar
+from gateway.protocol.reasons import Why
 from gateway.store.rate_limits import FailureLimit, TooMany
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -21,7 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a client said of itself: its id, and every reading of its secret, if it sent one."""
+    """What a client says of itself: its id, and every reading of its secret if it sent one."""
 
     client_id: str
     secrets: tuple[str, ...] = field(repr=False)
@@ -31,74 +32,75 @@ def presented_client(authorization: str | None, parameters: Parameters) -> Prese
     """Return what the client presents, or ``None`` if it does not say who it is.
 
     ``authorization`` is the Authorization header's value. A client must not use two methods
-    at once (RFC 6749 §2.3); its id in the body beside the header is not a second one if it
-    is the same. Raises OAuthError ``invalid_client``.
+    at once (RFC 6749 §2.3). The client's id in the body beside the header is no second method,
+    as long as both ids are the same. Raises OAuthError ``invalid_client``.
     """
     in_body = parameters.get("client_id")
     if authorization is None:
         if in_body is None:
             if "client_secret" in parameters:
-                raise invalid_client("missing_client_id")
+                raise invalid_client(Why.MISSING_CLIENT_ID)
             return None
         secret = parameters.get("client_secret")
         return Presented(in_body, () if secret is None else (secret,))
     if "client_secret" in parameters:
-        raise invalid_client("two_methods")
+        raise invalid_client(Why.TWO_METHODS)
     presented = basic_credentials(authorization)
     if in_body is not None and in_body != presented.client_id:
-        raise invalid_client("two_client_ids")
+        raise invalid_client(Why.TWO_CLIENT_IDS)
     return presented
 
 
 def basic_credentials(authorization: str) -> Presented:
     """RFC 7617 §2, with both parts form-encoded as RFC 6749 §2.3.1 demands.
 
-    Many clients do not encode their secret; the reading in which its '+' is a '+' is kept
-    beside the one in which it is a space. Raises OAuthError ``invalid_client``.
+    Many clients do not encode their secret. So a '+' in it is read in both ways: as a space,
+    and as a '+'. Raises OAuthError ``invalid_client``.
     """
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise invalid_client("authorization_scheme")
+        raise invalid_client(Why.AUTHORIZATION_SCHEME)
     try:
         decoded = b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
     except (binascii.Error, UnicodeError):
-        raise invalid_client("malformed_basic") from None
+        raise invalid_client(Why.MALFORMED_BASIC) from None
     client_id, colon, secret = decoded.partition(":")
     if not colon or not client_id or _BAD_PERCENT.search(decoded) or _CONTROL.search(decoded):
-        raise invalid_client("malformed_basic")
+        raise invalid_client(Why.MALFORMED_BASIC)
     try:
         client_id = unquote(client_id.replace("+", " "), errors="strict")
         as_form = unquote(secret.replace("+", " "), errors="strict")
         as_text = unquote(secret, errors="strict")
     except UnicodeError:
-        raise invalid_client("malformed_basic") from None
+        raise invalid_client(Why.MALFORMED_BASIC) from None
     if client_id_grammar(client_id) is not None:
-        raise invalid_client("malformed_basic")
-    # RFC 6749 §2.3.1: an empty secret is one that was left out.
+        raise invalid_client(Why.MALFORMED_BASIC)
+    # RFC 6749 §2.3.1: an empty secret counts as omitted.
     return Presented(client_id, tuple(dict.fromkeys(filter(None, (as_form, as_text)))))
 
 
 def authenticated_client(
     presented: Presented | None, clients: Clients, failures: FailureLimit, address: str
 ) -> RegisteredClient:
-    """Return the client that ``presented`` is proved to be (RFC 6749 §3.2.1).
+    """Return the client that ``presented`` proves to be (RFC 6749 §3.2.1).
 
-    A public client is named, not proved. Raises OAuthError ``invalid_client``, TooMany after
-    too many failures for this client from this address, and StoreUnavailable.
+    A public client names itself and proves nothing. Raises OAuthError ``invalid_client``, TooMany
+    after too many failures for this client from this address, and StoreUnavailable.
     """
     if presented is None:
-        raise invalid_client("missing_client_id")
+        raise invalid_client(Why.MISSING_CLIENT_ID)
     client_id = presented.client_id
     who = client_id, network_of(address)
-    # Who sends no secret guesses none.
+    # A client that sends no secret does not guess one.
     count_command = [failures.count_command(*who)] if presented.secrets else []
-    registered, answers = clients.find_and_ask(client_id, *count_command)
+    registered, counts = clients.find_with(client_id, *count_command)
     why = _fault(registered, presented)
     try:
-        for failed in answers:
-            failures.check_count(failed, *who)
-        if why == "wrong_secret":
-            # Only this is a guess; counting more would let anybody fill the store with names.
+        for count in counts:
+            failures.check_count(count, *who)
+        if why is Why.WRONG_SECRET:
+            # Only a wrong secret is a guess. To count other faults would let anybody fill the
+            # store with names.
             failures.count(*who)
     except TooMany as stop:
         stop.client_id = client_id
@@ -109,12 +111,12 @@ def authenticated_client(
     return registered
 
 
-def _fault(registered: RegisteredClient | None, presented: Presented) -> str | None:
+def _fault(registered: RegisteredClient | None, presented: Presented) -> Why | None:
     if registered is None:
-        return "unknown_client"
+        return Why.UNKNOWN_CLIENT
     if is_public(registered.client):
-        return "secret_of_public_client" if presented.secrets else None
+        return Why.SECRET_OF_PUBLIC_CLIENT if presented.secrets else None
     if not presented.secrets:
-        return "missing_secret"
+        return Why.MISSING_SECRET
     matches = [secret_matches(registered.client, secret) for secret in presented.secrets]
-    return None if any(matches) else "wrong_secret"
+    return None if any(matches) else Why.WRONG_SECRET

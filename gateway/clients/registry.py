@@ -1,31 +1,32 @@
-"""Registered clients (RFC 6749 §2): those of the configuration file, and those in the store."""
+"""Registered clients (RFC 6749 §2): some stand in the configuration file, some in the store."""
 
 from __future__ import annotations
 
 import hmac
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
 from gateway.config.settings import Client, Provider
 from gateway.store.deadline_connection import Command
+from gateway.store.format import FORMAT
 from gateway.store.redis_client import RedisClient
 
-Registered = Literal["file", "store"]
+Source = Literal["file", "store"]
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client, and where it is registered."""
+    """A client, and its source: it is registered in the ``file`` or in the ``store``."""
 
     client: Client
-    registered: Registered
+    source: Source
 
 
 class Clients:
-    """Finds clients by their id. The file comes first; the store is asked for the others."""
+    """Finds clients by their id: first in the file, then in the store."""
 
     def __init__(self, in_file: tuple[Client, ...], redis: RedisClient, key_prefix: str) -> None:
         self._in_file = {client.client_id: client for client in in_file}
@@ -34,25 +35,26 @@ class Clients:
 
     def find(self, client_id: str) -> RegisteredClient | None:
         """Return the client, or ``None``. Raises StoreUnavailable."""
-        return self.find_and_ask(client_id)[0]
+        return self.find_with(client_id)[0]
 
-    def find_and_ask(
-        self, client_id: str, *questions: Command
+    def find_with(
+        self, client_id: str, *commands: Command
     ) -> tuple[RegisteredClient | None, list[Any]]:
-        """Return the client, or ``None``, and the answers to commands that are sent along.
+        """Return the client, or ``None``, and the replies to ``commands``, which go along.
 
-        One round trip, where their keys are in the client's slot. Raises StoreUnavailable.
+        This is one round trip if the commands' keys are in the client's slot. Raises
+        StoreUnavailable.
         """
         client = self._in_file.get(client_id)
         if client is not None:
-            answers = self._redis.commands(*questions) if questions else []
-            return RegisteredClient(client, "file"), answers
+            replies = self._redis.commands(*commands) if commands else []
+            return RegisteredClient(client, "file"), replies
         read = ("GET", self.key(client_id))
-        stored, *answers = self._redis.commands(read, *questions)
-        return RegisteredClient(_client(stored), "store") if stored else None, answers
+        stored, *replies = self._redis.commands(read, *commands)
+        return RegisteredClient(_client(stored), "store") if stored else None, replies
 
     def in_file(self, client_id: str) -> bool:
-        """Tell whether the configuration file has the client. Asks nobody."""
+        """Tell whether the configuration file has the client. No round trip."""
         return client_id in self._in_file
 
     def all(self) -> Iterator[RegisteredClient]:
@@ -65,8 +67,9 @@ class Clients:
                 yield RegisteredClient(_client(stored), "store")
 
     def add(self, client: Client) -> None:
-        """Keep ``client`` in the store, in place of one of the same id."""
-        members = {name: value for name, value in asdict(client).items() if value is not None}
+        """Keep ``client`` in the store, in place of a client with the same id."""
+        members = {name: value for name, value in client if value is not None}
+        members["format"] = FORMAT
         self._redis.command("SADD", self._index(), client.client_id)
         self._redis.command(
             "SET", self.key(client.client_id), json.dumps(members, ensure_ascii=False)
@@ -87,14 +90,14 @@ class Clients:
 
 
 def _client(stored: str) -> Client:
-    known = {each.name for each in fields(Client)}
     members: dict[str, Any] = {
         # JSON has no tuples.
         name: tuple(value) if isinstance(value, list) else value
         for name, value in json.loads(stored).items()
-        if name in known
+        if name in Client.model_fields
     }
-    return Client(**members)
+    # No rule is asked: it may be newer than the client, and this is on the way of token requests.
+    return Client.model_construct(**members)
 
 
 def is_public(client: Client) -> bool:
@@ -103,7 +106,7 @@ def is_public(client: Client) -> bool:
 
 
 def secret_matches(client: Client, secret: str) -> bool:
-    """Compare a presented secret in constant time (RFC 6749 §2.3.1)."""
+    """Tell whether ``secret`` is the client's; in constant time (RFC 6749 §2.3.1)."""
     presented = sha256(secret.encode()).hexdigest()
     return client.secret_sha256 is not None and hmac.compare_digest(presented, client.secret_sha256)
 

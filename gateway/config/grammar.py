@@ -7,9 +7,9 @@ Each takes a string and says what is wrong with it, as what follows the name of 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, get_args
 
-from gateway.config.values import Reason, RefusedError, text
 from gateway.http.header_policy import (
     FRAMING,
     NOT_FOR_IDENTITY,
@@ -18,9 +18,12 @@ from gateway.http.header_policy import (
     is_field_value,
     is_method,
 )
-from gateway.http.peers import UNIX, TrustedPeer
 
 SECRET_KEY_BYTES = 32
+
+#: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).
+GrantType = Literal["authorization_code", "refresh_token", "client_credentials"]
+GRANT_TYPES: tuple[GrantType, ...] = get_args(GrantType)
 
 _MOST_PORT = 65_535
 
@@ -167,24 +170,6 @@ def _is_host(ipv6: str | None, name: str | None) -> bool:
     return name is None or not (name.startswith((".", "-")) or ".." in name)
 
 
-def trusted_peer(value: object) -> TrustedPeer:
-    """Read an address, a CIDR block, or ``unix``."""
-    written = text()(value)
-    if written == UNIX:
-        return UNIX
-    try:
-        block = ip_network(written, strict=False)
-    except ValueError:
-        raise RefusedError(Reason("must be an IP address, a CIDR block or unix")) from None
-    if "/" in written and str(block.network_address) != written.partition("/")[0].lower():
-        try:
-            ip_network(written)
-        except ValueError:
-            reason = "is an address in a block, not a block"
-            raise RefusedError(Reason(reason, str(block))) from None
-    return block
-
-
 # --- Paths
 
 
@@ -225,6 +210,16 @@ def route_path_fault(pattern: str) -> str | None:
     if "//" in pattern:
         return "must have no empty segments"
     return _dot_segment_fault(pattern)
+
+
+def host_name_fault(host: str) -> str | None:
+    """RFC 3986 §3.2.2: a name or an address, as a rule names it: without a port."""
+    if not host or _HOST_NAME.fullmatch(host):
+        return None
+    return "must be a host in lower case, without a port: shop.example"
+
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 
 
 def backend_target_fault(target: str) -> str | None:

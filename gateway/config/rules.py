@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.config.reader import TOP, ConfigFault, Place
-from gateway.config.settings import Client, EndpointPaths, Settings
-from gateway.config.values import nearest_name
+from gateway.config.places import TOP, ConfigFault, Place, nearest_name
+from gateway.config.settings import Client, Settings
 from gateway.http.header_policy import fold
 from gateway.http.peers import UNIX
 from gateway.protocol.redirect_uris import is_loopback_host
@@ -81,12 +79,12 @@ def endpoint_paths_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]
     """One path is one endpoint."""
     place = TOP.table("endpoints")
     owners: dict[str, str] = {}
-    for endpoint in fields(EndpointPaths):
-        for path in getattr(settings.endpoints, endpoint.name):
-            owner = owners.setdefault(path, endpoint.name)
-            if owner != endpoint.name:
+    for endpoint, paths in settings.endpoints:
+        for path in paths:
+            owner = owners.setdefault(path, endpoint)
+            if owner != endpoint:
                 message = f"{path!r} is a path of {owner} already"
-                yield _clash(place.key(endpoint.name), message, place.key(owner))
+                yield _clash(place.key(endpoint), message, place.key(owner))
 
 
 def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
@@ -316,8 +314,7 @@ def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
 
 
 def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    for key in fields(settings.identity):
-        yield key.name, getattr(settings.identity, key.name)
+    yield from settings.identity
 
 
 def _unknown_scopes(

@@ -1,174 +1,183 @@
-"""Readers of one TOML value, and of arrays of them.
+"""The values that keys can have: annotated types that pydantic validates.
 
-A reader takes a value as :mod:`tomllib` gives it and returns it checked, or raises
-:class:`RefusedError`. Reasons do not show the value, because it may be a secret; those of
-an array show a refused string where its reader was told that it may.
+A validator takes a value or raises :class:`RefusedError`. No reason shows the value, because the
+value may be a secret.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict, ValidationInfo
+
+from gateway.config.grammar import file_name_fault, not_empty, one_line, secret_key_fault
+from gateway.http.peers import UNIX, TrustedPeer
+
+K = TypeVar("K")
 T = TypeVar("T")
 
 #: Says what is wrong with a string, as what follows its name, or ``None``.
 Rule = Callable[[str], str | None]
 
-_SHOWN_CHARACTERS = 80
+# A hundred years: beyond it, times would not fit where the store keeps them.
+_LONGEST_SECONDS: Final = 3_153_600_000
+
+_TYPE_NAMES = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float",
+    str: "a string",
+    list: "an array",
+    tuple: "an array",
+    dict: "a table",
+}
 
 
 class Reason(NamedTuple):
-    """Why a value is refused, as what follows the name of its key."""
+    """Why a value is refused, as what follows its name; ``item`` is a position in a list."""
 
     message: str
     nearest: str | None = None
+    item: int | None = None
 
 
-class RefusedError(Exception):
-    """A reader did not take a value, for one reason or for several."""
+class RefusedError(ValueError):
+    """A validator did not take a value, for one reason or for several."""
 
     def __init__(self, *reasons: Reason) -> None:
-        super().__init__(*reasons)
+        super().__init__("; ".join(reason.message for reason in reasons))
         self.reasons = reasons
 
 
-def text(*rules: Rule) -> Callable[[object], str]:
-    """Read a string to which none of ``rules`` objects."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The context in which a file is validated.
 
-    def read(value: object) -> str:
-        if not isinstance(value, str):
-            raise wrong_type("a string", value)
-        for rule in rules:
-            if (fault := rule(value)) is not None:
-                raise RefusedError(Reason(fault))
-        return value
-
-    return read
-
-
-def boolean(value: object) -> bool:
-    """Read ``true`` or ``false``."""
-    if not isinstance(value, bool):
-        raise wrong_type("true or false", value)
-    return value
-
-
-def whole_number(at_least: int, at_most: int | None = None) -> Callable[[object], int]:
-    """Read an integer within bounds. A boolean is none, though Python says so."""
-
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise wrong_type("an integer", value)
-        if value < at_least:
-            raise RefusedError(Reason(f"must be at least {at_least}"))
-        if at_most is not None and value > at_most:
-            raise RefusedError(Reason(f"must be at most {at_most}"))
-        return value
-
-    return read
-
-
-def number(*, zero: bool) -> Callable[[object], float]:
-    """Read an integer or a finite float above zero, or zero as well."""
-
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise wrong_type("a number", value)
-        if not math.isfinite(value):
-            raise RefusedError(Reason("must be a finite number"))
-        if value < 0 or (value == 0 and not zero):
-            raise RefusedError(Reason("must be 0 or more" if zero else "must be more than 0"))
-        return float(value)
-
-    return read
-
-
-def one_of(*choices: str) -> Callable[[object], str]:
-    """Read one of a few words."""
-
-    def read(value: object) -> str:
-        word = text()(value)
-        if word not in choices:
-            reason = f"must be one of {', '.join(choices)}"
-            raise RefusedError(Reason(reason, nearest_name(word, choices)))
-        return word
-
-    return read
-
-
-def list_of(
-    read_item: Callable[[object], T], *, empty: bool = True, shown: bool = True
-) -> Callable[[object], tuple[T, ...]]:
-    """Read an array, each item with ``read_item``, none of them twice.
-
-    With ``shown`` a reason names a refused string by itself, otherwise by its position.
+    ``base`` is the folder where relative paths begin. With ``lenient`` no rule objects to a
+    string: the faults are known, and the other keys are still compared with each other.
     """
 
-    def read(value: object) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            raise wrong_type("an array", value)
-        if not value and not empty:
-            raise RefusedError(Reason("must not be empty"))
-        items: list[T] = []
-        reasons: list[Reason] = []
-        for position, raw in enumerate(value, 1):
-            name = shown_text(raw) if shown and isinstance(raw, str) else f"#{position}"
-            try:
-                item = read_item(raw)
-            except RefusedError as refused:
-                reasons += [Reason(f"{name} {why}", nearest) for why, nearest in refused.reasons]
-                continue
-            if item in items:
-                reasons.append(Reason(f"{name} is there twice"))
-            items.append(item)
-        if reasons:
-            raise RefusedError(*reasons)
-        return tuple(items)
-
-    return read
+    base: Path
+    lenient: bool = False
 
 
-def one_or_list_of(
-    read_item: Callable[[object], T], *, shown: bool = True
-) -> Callable[[object], tuple[T, ...]]:
-    """Read one item, or an array of at least one."""
-    read_list = list_of(read_item, empty=False, shown=shown)
+def obeys(*rules: Rule) -> AfterValidator:
+    """Take a string to which none of ``rules`` objects."""
 
-    def read(value: object) -> tuple[T, ...]:
-        return read_list(value) if isinstance(value, list) else (read_item(value),)
+    def check(value: str, info: ValidationInfo) -> str:
+        if not (info.context and info.context.lenient):
+            for rule in rules:
+                if (fault := rule(value)) is not None:
+                    raise RefusedError(Reason(fault))
+        return value
 
-    return read
-
-
-def wrong_type(expected: str, value: object) -> RefusedError:
-    """Return the refusal of a value that is not what was expected."""
-    return RefusedError(Reason(f"must be {expected}, not {type_name(value)}"))
+    return AfterValidator(check)
 
 
-def type_name(value: object) -> str:
-    """Name the type of a value as TOML does."""
-    names = {
-        bool: "a boolean",
-        int: "an integer",
-        float: "a float",
-        str: "a string",
-        list: "an array",
-        dict: "a table",
-    }
-    return names.get(type(value), "a date or time")
+def wrong_type(expected: str, value: object) -> Reason:
+    """Refuse a value whose type is not the ``expected`` one; types are named as TOML does it."""
+    return Reason(f"must be {expected}, not {_TYPE_NAMES.get(type(value), 'a date or time')}")
 
 
-def shown_text(raw: str) -> str:
-    """Return a string in quotes, on one line and not too long."""
-    return repr(raw if len(raw) <= _SHOWN_CHARACTERS else raw[:_SHOWN_CHARACTERS] + "…")
+# --- Numbers and words
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[int, Field(ge=1, le=_LONGEST_SECONDS)]
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+DurationOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Pkce = Literal["required", "optional"]
+#: What a page, a log or a header shows on one line.
+Line = Annotated[str, obeys(one_line)]
+Name = Annotated[str, obeys(not_empty, one_line)]
 
 
-def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Return the one of the ``known`` names that ``name`` was most likely meant to be.
+# --- Lists and tables of the operator's own names
 
-    ``likeness`` is how much of the two must be the same, from 0 to 1.
-    """
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=likeness)), None)
+
+def _distinct(items: tuple[T, ...]) -> tuple[T, ...]:
+    repeated = [place for place, item in enumerate(items) if item in items[:place]]
+    if repeated:
+        raise RefusedError(*(Reason("is there twice", item=place) for place in repeated))
+    return items
+
+
+def _as_list(value: object) -> object:
+    return (value,) if isinstance(value, str | bytes) else value
+
+
+#: Tables of a file, in double brackets.
+Tables = Annotated[tuple[T, ...], Strict(strict=False)]
+ListOf = Annotated[tuple[T, ...], Strict(strict=False), AfterValidator(_distinct)]
+SomeOf = Annotated[ListOf[T], Field(min_length=1)]
+OneOrSomeOf = Annotated[SomeOf[T], BeforeValidator(_as_list)]
+#: A table that nobody can change: its names, and what stands at them.
+Frozen = Annotated[Mapping[K, T], AfterValidator(MappingProxyType)]
+
+
+# --- Files
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str) and (fault := file_name_fault(value)) is not None:
+        raise RefusedError(Reason(fault))
+    if not isinstance(value, str | Path):
+        raise RefusedError(wrong_type("a string", value))
+    return Path(value)
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    return info.context.base / path if info.context else path
+
+
+def _anchored_log(name: str, info: ValidationInfo) -> str:
+    return name if name == "-" else str(_anchored(Path(name), info))
+
+
+FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_anchored)]
+#: A path, or ``-`` for standard error.
+LogName = Annotated[str, obeys(file_name_fault), AfterValidator(_anchored_log)]
+
+
+# --- Addresses and keys
+
+
+def _trusted_peer(value: object) -> TrustedPeer:
+    """Take an address, a CIDR block, or ``unix``."""
+    if isinstance(value, IPv4Network | IPv6Network) or value == UNIX:
+        return value
+    if not isinstance(value, str):
+        raise RefusedError(wrong_type("a string", value))
+    try:
+        block = ip_network(value, strict=False)
+    except ValueError:
+        raise RefusedError(Reason("must be an IP address, a CIDR block or unix")) from None
+    if "/" in value and not _is_block(value):
+        raise RefusedError(Reason("is an address in a block, not a block", str(block)))
+    return block
+
+
+def _is_block(written: str) -> bool:
+    try:
+        ip_network(written)
+    except ValueError:
+        return False
+    return True
+
+
+def _key_bytes(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise RefusedError(wrong_type("a string", value))
+    if not (info.context and info.context.lenient) and (fault := secret_key_fault(value)):
+        raise RefusedError(Reason(fault))
+    return value.encode("utf-8", "surrogateescape")
+
+
+Peer = Annotated[TrustedPeer, PlainValidator(_trusted_peer)]
+SecretKey = Annotated[bytes, PlainValidator(_key_bytes)]

@@ -35,12 +35,12 @@ class Tokens:
         )
 
     @property
-    def access_shown(self) -> str:
+    def short_access_token(self) -> str:
         """The access token, as a page may show it."""
         return abbreviate(self.access_token)
 
     @property
-    def refresh_shown(self) -> str:
+    def short_refresh_token(self) -> str:
         """The refresh token, as a page may show it."""
         return abbreviate(self.refresh_token)
 

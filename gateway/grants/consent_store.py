@@ -1,4 +1,4 @@
-"""What users allowed which client, remembered so that they are asked once."""
+"""Remembers which scopes a user allowed to which client, so that nobody is asked twice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gateway.store.digest import digest
 from gateway.store.redis_client import RedisClient
 from gateway.tokens.token import new_secret
 
-# A member that no scope can be: a consent without any scope is one all the same.
+# No scope is empty, so this member marks a consent: also a consent without any scope.
 _ASKED = ""
 
 
 class ConsentStore:
-    """Which scopes a user has granted to which client, for ``consent = "remember"``."""
+    """The consents of users, for ``consent = "remember"``. Everything raises StoreUnavailable."""
 
     def __init__(self, redis: RedisClient, key_prefix: str, seconds: int) -> None:
         self._redis = redis
@@ -23,30 +23,30 @@ class ConsentStore:
         self._seconds = seconds
 
     def granted(self, user: str, client: Client) -> frozenset[str] | None:
-        """Return the scopes that ``user`` granted to this very client, ``None`` if never asked."""
+        """Return the scopes that ``user`` granted to this client, ``None`` without a consent."""
         members = self._redis.command("SMEMBERS", self._key(user, client))
         return frozenset(members) - {_ASKED} if members else None
 
     def remember(self, user: str, client: Client, scopes: Iterable[str]) -> None:
-        """Add ``scopes`` to what ``user`` has granted to the client."""
+        """Add ``scopes`` to those that ``user`` has granted to the client."""
         key = self._key(user, client)
         self._redis.commands(("SADD", key, _ASKED, *scopes), ("EXPIRE", key, self._seconds))
 
     def forget(self, user: str, client: Client) -> None:
-        """Ask ``user`` again the next time that the client wants anything."""
+        """Forget what ``user`` granted to the client: the next request asks again."""
         self._redis.command("DEL", self._key(user, client))
 
     def forget_user(self, user: str) -> None:
-        """Ask ``user`` again whichever client wants anything."""
+        """Forget what ``user`` granted to any client."""
         self._begin_anew(self._beginning("user", user))
 
     def forget_client(self, client_id: str) -> None:
-        """Ask every user again when a client of that id wants anything."""
+        """Forget what any user granted to a client of that id."""
         self._begin_anew(self._beginning("client", client_id))
 
     def _begin_anew(self, key: str) -> None:
-        # Nobody knows whom a client was allowed by. So what was allowed before is under another
-        # name from now on, and has expired when this one is gone.
+        # There is no list of a user's or a client's consents. So the names of all their keys
+        # change from now on. The old keys expire before this one does.
         self._redis.command("SET", key, new_secret(), "EX", self._seconds)
 
     def _beginning(self, of: str, name: str) -> str:
@@ -57,8 +57,8 @@ class ConsentStore:
             ("GET", self._beginning("user", user)),
             ("GET", self._beginning("client", client.client_id)),
         )
-        # Another application may be registered under an id that is free again. What the user
-        # has allowed is that codes go to where this one is.
+        # Later, another application may be registered under the same id. The user has allowed
+        # that codes go to the redirect_uris of this one.
         allowed = [user, client.client_id, *since, *sorted(client.redirect_uris)]
-        # All of it is free text: the digest of a list has no two readings.
+        # Names are free text. JSON keeps them apart, so no two lists have the same digest.
         return f"{self._prefix}:consent:{digest(json.dumps(allowed))}"

@@ -1,6 +1,6 @@
 """The parameters of OAuth requests: their names, and the grammar and length of each.
 
-The grammar is that of RFC 6749, appendix A. It is one of :mod:`gateway.protocol.request_rules`.
+The grammar is that of RFC 6749, appendix A. :mod:`gateway.protocol.request_rules` checks it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from gateway.protocol.errors import invalid_request
+from gateway.protocol.errors import missing_parameter
 from gateway.protocol.pkce import CODE_VERIFIER, S256_CODE_CHALLENGE
 
 Grammar = Callable[[str], str | None]
@@ -90,7 +90,7 @@ def required(parameters: Parameters, name: str) -> str:
     """Return a parameter that must be there. Raises OAuthError ``invalid_request``."""
     value = parameters.get(name)
     if value is None:
-        raise invalid_request(f"The parameter {name} is missing.", why=f"missing_{name}")
+        raise missing_parameter(name)
     return value
 
 

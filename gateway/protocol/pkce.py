@@ -1,4 +1,4 @@
-"""Proof Key for Code Exchange (RFC 7636), with the one method that is safe."""
+"""Proof Key for Code Exchange (RFC 7636): S256, the one method that is safe."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Redirection URIs: which may be registered, and which request matches a registered one.
 
-Matching is by simple string comparison (RFC 9700 §2.1, RFC 6749 §3.1.2.3). The one exception
-is the port of a loopback address, which a native application picks when it starts
-(RFC 8252 §7.3). Nothing is normalised first: what would need normalising to match does not.
+Two URIs match if they are equal character by character (RFC 9700 §2.1, RFC 6749 §3.1.2.3). The
+one exception is the port of a loopback address, which a native application picks when it starts
+(RFC 8252 §7.3). Neither URI is normalised first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FORBIDDEN_SCHEMES = frozenset(
 # Windows hands these to its own programs; several have run what they were handed.
 _FORBIDDEN_BEGINNINGS = ("ms-", "search-ms", "x-apple", "microsoft-edge")
 
-# A name as the DNS and Content-Security-Policy have it, or an IPv6 address, and a port.
+# A host name as DNS and Content-Security-Policy know it, or an IPv6 address; then a port.
 _HOST_AND_PORT = re.compile(
     r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 )
@@ -69,9 +69,13 @@ def redirect_uri_fault(uri: str) -> str | None:
     lowered = scheme.lower()
     if lowered in _FORBIDDEN_SCHEMES or lowered.startswith(_FORBIDDEN_BEGINNINGS):
         return f"has the scheme {scheme!r}, which is never sent an authorization code"
-    if lowered == "urn":
+    if lowered in {"http", "https"}:
+        if scheme != lowered:
+            return f"has its scheme in upper case; write {lowered}"
+        return _web_uri_fault(uri, scheme)
+    if lowered == "urn" or not (rest.strip("/") or "." in scheme):
         return "names no place to come back to"
-    return _web_uri_fault(uri, lowered) if lowered in {"http", "https"} else None
+    return None
 
 
 _LOOKS_LIKE_A_PORT = re.compile(r"[0-9]{1,5}(?:/|$)")
@@ -83,7 +87,7 @@ def _web_uri_fault(uri: str, scheme: str) -> str | None:
         host, _port = parts.hostname, parts.port
     except ValueError:
         return "has a host or port that cannot be read"
-    if not host or not uri[len(scheme) :].startswith("://"):
+    if not host or not uri.startswith(f"{scheme}://"):
         return "has no host"
     if "@" in parts.netloc:
         return "has user information before the host"
@@ -106,7 +110,7 @@ def is_loopback_host(host: str) -> bool:
         name in {"localhost", "::1"}
         or name.endswith(".localhost")
         or (
-            re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
+            re.fullmatch(r"127(\.[0-9]{1,3}){3}", name) is not None
             and all(int(part) < 256 for part in name.split("."))  # noqa: PLR2004 - an octet
         )
     )

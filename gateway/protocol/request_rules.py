@@ -1,9 +1,10 @@
-"""The strict check of what is sent to the gateway's own endpoints.
+"""The strict check of a request to the gateway's own endpoints.
 
-Nothing else in the gateway reads a query or a form of an OAuth request. Each rule is a function,
-with its source; :data:`RULES` says in which order they run, and where. What a value may look like
-is in :mod:`gateway.protocol.parameters`, and what an authorization request must be beyond that in
-:mod:`gateway.grants.authorization`. ``tests/protocol/test_request_rules.py`` breaks each of them.
+Nothing else in the gateway reads a query or a form of an OAuth request; oauthlib sees only the
+parameters that pass. Each rule is a function, with its source. :data:`RULES` says in which order
+the rules run, and where. :mod:`gateway.protocol.parameters` says what a value may look like, and
+:mod:`gateway.grants.authorization` what an authorization request must be beyond that.
+``tests/protocol/test_request_rules.py`` breaks each rule.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from urllib.parse import parse_qsl
 
-from gateway.protocol.errors import OAuthError, invalid_request
+from oauthlib.oauth2 import InvalidRequestError, InvalidScopeError
+
+from gateway.protocol.errors import OAuthError, invalid_request, too_large
 from gateway.protocol.parameters import (
     AUTHORIZE,
     CONSENT,
@@ -24,6 +27,7 @@ from gateway.protocol.parameters import (
     Grammar,
     Parameters,
 )
+from gateway.protocol.reasons import Why
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -36,16 +40,16 @@ Pairs = Sequence[tuple[str, str]]
 
 
 class FormKind(Flag):
-    """Where something is sent."""
+    """Which query or form a request has: each endpoint has its own."""
 
-    #: The query with which a browser comes to the authorization endpoint.
+    #: The query of a browser that comes to the authorization endpoint.
     AUTHORIZE = auto()
-    #: The form that it posts there.
+    #: The form that the browser posts there.
     CONSENT = auto()
     TOKEN = auto()
     REVOKE = auto()
     INTROSPECT = auto()
-    #: A query, or a form, of the pages for people.
+    #: The query of a page for people, and the form of one.
     PAGE = auto()
     PAGE_FORM = auto()
 
@@ -65,16 +69,12 @@ RECOGNISED: Mapping[FormKind, Mapping[str, Grammar]] = {
 }
 
 
-class TooLarge(OAuthError):  # noqa: N818 - HTTP's 413
-    """The form is larger than ``limits.form_bytes``."""
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
     """The body of a request, before it is read.
 
-    ``announced`` is its Content-Length as it was sent, ``limit`` is in bytes, and ``read``
-    returns so many bytes, fewer at the end, and raises OSError or ValueError.
+    ``announced`` is its Content-Length as the client sent it. ``limit`` is in bytes. ``read(n)``
+    returns ``n`` bytes, fewer at the end of the body; it raises OSError or ValueError.
     """
 
     content_type: str = ""
@@ -85,9 +85,10 @@ class Form:
 
 @dataclass(slots=True)
 class Submission:
-    """What was sent, and what the rules have read of it so far.
+    """A query or form as it was sent, and as far as the rules have read it.
 
-    ``encoded`` has one byte a character (latin-1), as WSGI gives it.
+    ``encoded`` has one byte a character (latin-1), as WSGI gives it. ``text`` is the same as
+    UTF-8, ``pairs`` its names and values, ``parameters`` the recognised ones that have a value.
     """
 
     at: FormKind
@@ -100,7 +101,7 @@ class Submission:
 
     @property
     def recognised(self) -> Mapping[str, Grammar]:
-        """The parameters that there are here."""
+        """The parameters of this kind of form, with the grammar of each."""
         return RECOGNISED[self.at]
 
 
@@ -110,59 +111,68 @@ Rule = Callable[[Submission], None]
 def nothing_in_the_query(submission: Submission) -> None:
     """RFC 6749 §3.2, §2.3.1: a client's parameters come in the body; none may be in the URI."""
     if any(name in submission.recognised for name, _ in _pairs(_text(submission.query))):
-        raise invalid_request("Parameters belong in the body.", why="parameters_in_query")
+        raise invalid_request("Parameters belong in the body.", Why.PARAMETERS_IN_QUERY)
 
 
 def form_content_type(submission: Submission) -> None:
     """RFC 6749 appendix B: a form, and nothing else."""
     if submission.form.content_type.partition(";")[0].strip().lower() != FORM:
-        raise invalid_request(f"The Content-Type must be {FORM}.", why="content_type")
+        raise invalid_request(f"The Content-Type must be {FORM}.", Why.CONTENT_TYPE)
 
 
 def announced_in_digits(submission: Submission) -> None:
     """RFC 9110 §8.6: a length is digits."""
     if submission.form.announced is not None and not _LENGTH.fullmatch(submission.form.announced):
-        raise invalid_request("The Content-Length is malformed.", why="content_length")
+        raise invalid_request("The Content-Length is malformed.", Why.CONTENT_LENGTH)
 
 
 def announced_within_the_limit(submission: Submission) -> None:
-    """RFC 9110 §15.5.14: what is too large need not be read."""
+    """RFC 9110 §15.5.14: a body that is announced as too large need not be read."""
     if (
         submission.form.announced is not None
         and int(submission.form.announced) > submission.form.limit
     ):
-        raise _too_large()
+        raise too_large()
 
 
 def whole_body_within_the_limit(submission: Submission) -> None:
-    """RFC 9112 §8: a body that breaks off is none. One without a length is counted."""
+    """RFC 9112 §8: a body that breaks off is refused. A body without a length is counted."""
     announced = submission.form.announced
     length = submission.form.limit + 1 if announced is None else int(announced)
     try:
         body = submission.form.read(length)
     except (OSError, ValueError):
-        raise invalid_request("The body cannot be read.", why="broken_body") from None
+        raise invalid_request("The body cannot be read.", Why.BROKEN_BODY) from None
     if len(body) > submission.form.limit:
-        raise _too_large()
+        raise too_large()
     if announced is not None and len(body) < length:
-        raise invalid_request("The body is shorter than announced.", why="short_body")
+        raise invalid_request("The body is shorter than announced.", Why.SHORT_BODY)
     submission.encoded = body.decode("latin-1")
 
 
 def utf8(submission: Submission) -> None:
-    """RFC 6749 appendix B: UTF-8, where it is not escaped as well."""
+    """RFC 6749 appendix B: raw characters are UTF-8, as escaped ones are."""
     submission.text = _text(submission.encoded)
 
 
 def few_fields(submission: Submission) -> None:
-    """RFC 6749 appendix B, UTF-8 where it is escaped; and no request needs more than 64 fields."""
+    """RFC 6749 appendix B: escaped characters are UTF-8. No request needs more than 64 fields."""
     submission.pairs = _pairs(submission.text)
+
+
+def no_empty_code_challenge(submission: Submission) -> None:
+    """RFC 9700 §2.1.1: a client that sends a challenge means to be protected by it.
+
+    RFC 6749 §3.1 would count an empty challenge as omitted; that is a downgrade.
+    """
+    if ("code_challenge", "") in submission.pairs:
+        raise invalid_request("The code_challenge is empty.", Why.EMPTY_CODE_CHALLENGE)
 
 
 def nothing_repeated(submission: Submission) -> None:
     """RFC 6749 §3.1, §3.2: no recognised parameter twice; one without a value is omitted.
 
-    ``resource`` may be there more than once (RFC 8707 §2), which is none of those recognised.
+    RFC 8707 §2 lets ``resource`` come more than once. It is not recognised, so it is ignored.
     """
     seen: dict[str, str] = {}
     for name, value in submission.pairs:
@@ -170,7 +180,7 @@ def nothing_repeated(submission: Submission) -> None:
             continue
         if name in seen:
             raise invalid_request(
-                f"The parameter {name} was sent more than once.", why=f"repeated_{name}"
+                f"The parameter {name} was sent more than once.", Why.REPEATED, name
             )
         seen[name] = value
     submission.parameters = {name: value for name, value in seen.items() if value}
@@ -181,11 +191,11 @@ def well_formed(submission: Submission) -> None:
     for name, value in submission.parameters.items():
         fault = submission.recognised[name](value)
         if fault is not None:
-            error = "invalid_scope" if name == "scope" else "invalid_request"
-            raise OAuthError(error, f"The parameter {name} {fault}.", why=f"malformed_{name}")
+            error = InvalidScopeError if name == "scope" else InvalidRequestError
+            raise OAuthError(error(f"The parameter {name} {fault}."), Why.MALFORMED, name)
 
 
-#: Every rule, in the order in which they run, and where it does.
+#: Every rule, in the order in which they run, and the kinds of form that it is for.
 RULES: tuple[tuple[Rule, FormKind], ...] = (
     (nothing_in_the_query, FormKind.FROM_CLIENTS),
     (form_content_type, FormKind.FORMS),
@@ -194,16 +204,17 @@ RULES: tuple[tuple[Rule, FormKind], ...] = (
     (whole_body_within_the_limit, FormKind.FORMS),
     (utf8, FormKind.EVERYWHERE),
     (few_fields, FormKind.EVERYWHERE),
+    (no_empty_code_challenge, FormKind.AUTHORIZE),
     (nothing_repeated, FormKind.OF_THE_PROTOCOL),
     (well_formed, FormKind.OF_THE_PROTOCOL),
 )
 
-# Those up to this one read what was sent; the others judge it.
+# The rules up to few_fields read the submission; the others judge it.
 _READ = [rule for rule, _ in RULES].index(few_fields) + 1
 
 
 def parse(submission: Submission) -> Pairs:
-    """Return the names and values that were sent. Raises OAuthError ``invalid_request``."""
+    """Return the names and values of a submission. Raises OAuthError ``invalid_request``."""
     _run(RULES[:_READ], submission)
     return submission.pairs
 
@@ -232,7 +243,7 @@ def _run(rules: Sequence[tuple[Rule, FormKind]], submission: Submission) -> None
 
 def _text(encoded: str) -> str:
     try:
-        # The bytes again, so that raw non-ASCII is decoded as UTF-8 like the escaped kind.
+        # Back to bytes, so that raw non-ASCII is decoded as UTF-8 like the escaped kind.
         return encoded.encode("latin-1").decode("utf-8")
     except UnicodeError:
         raise _not_utf8() from None
@@ -244,12 +255,8 @@ def _pairs(text: str) -> Pairs:
     except UnicodeError:
         raise _not_utf8() from None
     except ValueError:
-        raise invalid_request("Too many parameters.", why="too_many_parameters") from None
+        raise invalid_request("Too many parameters.", Why.TOO_MANY_PARAMETERS) from None
 
 
 def _not_utf8() -> OAuthError:
-    return invalid_request("The parameters are not UTF-8.", why="parameters_not_utf8")
-
-
-def _too_large() -> OAuthError:
-    return TooLarge("invalid_request", "The request is too large.", why="too_large")
+    return invalid_request("The parameters are not UTF-8.", Why.PARAMETERS_NOT_UTF8)

@@ -15,7 +15,6 @@ import socket
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
@@ -27,6 +26,7 @@ from gateway.middleware import OAuthGateway
 from gateway.server.master import Master
 from gateway.server.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
 from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
+from gateway.store.format_check import UnreadableStoreError
 
 logger = logging.getLogger("gateway.server")
 
@@ -84,7 +84,7 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
     def prepare(self) -> None:
         """Check the address, and start the embedded store, before any worker could fail on it.
 
-        Raises CannotListen and EmbeddedStoreError.
+        Raises CannotListen, EmbeddedStoreError and UnreadableStoreError.
         """
         must_be_free(self._settings.server.listen)
         self._prepare(self._settings)
@@ -96,7 +96,7 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
             if settings.server.listen != self._settings.server.listen:
                 must_be_free(settings.server.listen)
             self._prepare(settings)
-        except (ConfigError, CannotListen, EmbeddedStoreError) as error:
+        except (ConfigError, CannotListen, EmbeddedStoreError, UnreadableStoreError) as error:
             logger.error(  # noqa: TRY400 - a fault of the configuration needs no traceback
                 "the new configuration cannot be used, the old one stays:\n%s", error
             )
@@ -112,10 +112,10 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         """Build the gateway, in a worker."""
         try:
             return reverse_proxy(self._settings)
-        except EmbeddedStoreError as error:
-            # The store ran when the configuration was read. If a worker fails to start, gunicorn
-            # stops the whole server; if a worker exits like this, gunicorn starts another one.
-            logger.error("the embedded store does not run: %s", error)  # noqa: TRY400
+        except (EmbeddedStoreError, UnreadableStoreError) as error:
+            # The store was good when the configuration was read. If a worker fails to start,
+            # gunicorn stops the whole server; if a worker exits like this, it starts another one.
+            logger.error("the store cannot be used: %s", error)  # noqa: TRY400
             time.sleep(_RETRY_SECONDS)
             raise SystemExit(1) from None
 
@@ -139,8 +139,9 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
 def serve(read_settings: Callable[[], Settings]) -> None:
     """Run until a signal stops it.
 
-    Raises ConfigError, CannotListen, and EmbeddedStoreError if the embedded store is configured
-    and cannot run here. A remote store need not answer yet.
+    Raises ConfigError, CannotListen, EmbeddedStoreError if the embedded store is configured and
+    cannot run here, and UnreadableStoreError if a gateway that is too new for this one has written
+    to the store. A remote store need not answer yet.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     application = StandaloneGateway(read_settings)
@@ -206,4 +207,5 @@ def with_listen(settings: Settings, listen: str | None) -> Settings:
     """Return the settings with ``listen`` in place of ``server.listen``, unless it is ``None``."""
     if listen is None:
         return settings
-    return replace(settings, server=replace(settings.server, listen=listen))
+    server = settings.server.model_copy(update={"listen": listen})
+    return settings.model_copy(update={"server": server})

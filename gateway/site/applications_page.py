@@ -9,8 +9,9 @@ from werkzeug.wrappers import Response
 
 from gateway.clients.registry import Clients
 from gateway.grants.consent_store import ConsentStore
-from gateway.grants.grants import Grants
+from gateway.grants.live_grants import LiveGrants
 from gateway.observe.audit import Audit
+from gateway.protocol.reasons import Why
 from gateway.protocol.request_rules import FormKind, parse
 from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
@@ -33,7 +34,7 @@ class ApplicationsPage:
         browsers: BrowserSessions,
         keys: TokenKeys,
         consents: ConsentStore,
-        grants: Grants,
+        grants: LiveGrants,
         clients: Clients,
         audit: Audit,
     ) -> None:
@@ -67,7 +68,7 @@ class ApplicationsPage:
     def _submit(self, request: EndpointRequest, owner: ResourceOwner) -> Response:
         fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         if not self._form.is_genuine(request, fields.get("csrf_token"), [owner.name]):
-            self._record(request, owner, "refused", why="csrf")
+            self._record(request, owner, "refused", why=Why.CSRF)
             return self._show(request, owner, status=403)
         grant = self._own_grant(owner, fields.get("grant_id", ""))
         if grant is not None:

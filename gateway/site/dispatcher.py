@@ -1,10 +1,11 @@
-"""Every path that the gateway answers itself, and the one place where its faults become answers."""
+"""Every path that the gateway answers itself, and the one place where faults become responses."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from werkzeug.wrappers import Response
@@ -14,7 +15,7 @@ from gateway.config.settings import Settings
 from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
-from gateway.protocol.request_rules import TooLarge
+from gateway.protocol.reasons import Why
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Pages
 from gateway.site.responses import error_response, frappe_response, page_response
@@ -26,8 +27,8 @@ logger = logging.getLogger("gateway.endpoints")
 
 Handler = Callable[[EndpointRequest], Response]
 
-# Tokens are asked for by pages of other origins too (RFC 9700 §2.6 lets them). Nothing here
-# goes by cookies, so there is nothing that another origin could borrow.
+# Scripts of pages of other origins ask for tokens too (RFC 9700 §2.6 lets them). The endpoints
+# that they call read no cookie, so there is nothing that another origin could borrow.
 _CROSS_ORIGIN = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After",
@@ -41,10 +42,10 @@ _PREFLIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint: who answers, to which methods, and for whom.
+    """One endpoint: its handler, its methods (``None``: all of them), and its callers.
 
-    ``for_people`` makes errors pages instead of JSON; ``cross_origin`` lets the scripts of
-    other origins call it. ``methods`` of ``None`` takes all.
+    ``for_people`` makes its errors pages instead of JSON. ``cross_origin`` lets scripts of other
+    origins call it.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Endpoint:
 
 
 class Dispatcher:
-    """Finds the endpoint of a path, and answers for it whatever happens."""
+    """Finds the endpoint of a path, and turns every fault of its handler into a response."""
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
         self._settings = settings
@@ -78,7 +79,7 @@ class Dispatcher:
         return iter(self._endpoints)
 
     def answer(self, environ: dict[str, Any], path: str) -> Response:
-        """Return the answer to a request for one of the gateway's own paths."""
+        """Return the response to a request for one of the gateway's own paths."""
         endpoint = self._endpoints[path]
         request = EndpointRequest(
             environ,
@@ -101,16 +102,16 @@ class Dispatcher:
         except OAuthError as fault:
             return self._fault(endpoint, request, fault)
         except TooMany as stop:
-            self._refused(endpoint, request, "too_many_attempts", client_id=stop.client_id)
+            self._refused(endpoint, request, Why.TOO_MANY_ATTEMPTS, client_id=stop.client_id)
             headers = {"Retry-After": str(stop.retry_after)}
             return self._error(
                 endpoint, request, 429, "invalid_request", "Try later.", headers=headers
             )
         except StoreUnavailable:
-            self._refused(endpoint, request, "store_unavailable")
+            self._refused(endpoint, request, Why.STORE_UNAVAILABLE)
             return self._unavailable(endpoint, request)
         except BackendUnreachable:
-            self._refused(endpoint, request, "backend_unreachable")
+            self._refused(endpoint, request, Why.BACKEND_UNREACHABLE)
             return self._unavailable(endpoint, request)
 
     def _method_not_allowed(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
@@ -128,16 +129,11 @@ class Dispatcher:
             user=fault.user,
             grant_id=fault.grant_id,
         )
-        headers = {}
-        status = 400
-        if isinstance(fault, TooLarge):
-            status = 413
-        elif fault.error == "invalid_client":
-            # RFC 6749 §5.2: 401, with the scheme that the client may use.
-            status = 401
-            headers["WWW-Authenticate"] = f'Basic realm="{self._settings.issuer}"'
+        # RFC 6749 §5.2: 401 names the scheme that the client may use.
+        basic = {"WWW-Authenticate": f'Basic realm="{self._settings.issuer}"'}
+        headers = basic if fault.status == HTTPStatus.UNAUTHORIZED else {}
         return self._error(
-            endpoint, request, status, fault.error, fault.description, headers=headers
+            endpoint, request, fault.status, fault.error, fault.description, headers=headers
         )
 
     def _unavailable(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
@@ -166,7 +162,7 @@ class Dispatcher:
             response.headers.extend(headers)
             return response
         if is_frappe_path(request.path) and endpoint.name == "revoke" and status < 500:  # noqa: PLR2004
-            # Frappe's documented answer; its clients look for nothing else.
+            # Frappe's documented response; its clients look for nothing else.
             return frappe_response("bad request", status, headers)
         return error_response(status, error, description, headers)
 

@@ -6,16 +6,16 @@ from werkzeug.wrappers import Response
 
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.responses import json_response
-from gateway.store.diagnostics import StoreCheck
+from gateway.store.diagnostics import StoreDiagnostics
 from gateway.store.redis_client import RedisClient, StoreUnavailable
 
 
 class Health:
     """Answers orchestrators: ``/live`` (restart it?) and ``/ready`` (send it requests?)."""
 
-    def __init__(self, redis: RedisClient, store_check: StoreCheck) -> None:
+    def __init__(self, redis: RedisClient, store_diagnostics: StoreDiagnostics) -> None:
         self._redis = redis
-        self._store_check = store_check
+        self._store_diagnostics = store_diagnostics
 
     def live(self, request: EndpointRequest) -> Response:
         """200: this process answers."""
@@ -32,5 +32,5 @@ class Health:
             self._redis.command("DBSIZE")
         except StoreUnavailable:
             return json_response({"live": True, "ready": False, "store": "unavailable"}, 503)
-        warnings = list(dict.fromkeys(each.text for each in self._store_check.warnings()))
+        warnings = list(dict.fromkeys(each.text for each in self._store_diagnostics.warnings()))
         return json_response({"live": True, "ready": True, "store": "ok", "warnings": warnings})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
 from gateway.access.decisions import Denied, Unavailable
@@ -65,11 +67,23 @@ def page_response(page: Page, status: int = 200) -> Response:
     return response
 
 
+class _Redirect(Response):
+    """A redirect whose Location is sent as it is: the URI was compared character for character.
+
+    werkzeug would normalize it, and fail at a URI that urlsplit or IDNA cannot read.
+    """
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the header fields of the response."""
+        location = self.headers.pop("Location")
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"] = location
+        return headers
+
+
 def redirect_response(location: str, status: int) -> Response:
     """Redirect the browser: 302 after a GET, 303 after a POST (never 307, RFC 9700 §4.12)."""
-    response = Response(b"", status)
-    # werkzeug would rewrite a URI that was compared character for character.
-    response.autocorrect_location_header = False
+    response = _Redirect(b"", status)
     response.headers["Location"] = location
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.extend(NO_STORE)

@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
 
-from gateway.clients.registry import Clients
 from gateway.config.settings import Settings
-from gateway.grants.authorization import AuthorizationRequest, authorization_request
+from gateway.grants.authorization import AuthorizationRequest
+from gateway.grants.authorization_server import AuthorizationServer
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
+from gateway.protocol.reasons import Why
 from gateway.protocol.request_rules import FormKind, Submission, parse
 from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
@@ -41,12 +42,11 @@ class SignInPages:
         browsers: BrowserSessions,
         sign_in: PasswordSignIn,
         keys: TokenKeys,
-        clients: Clients,
+        authorization_server: AuthorizationServer,
         by_name: AttemptLimit,
         by_address: FailureLimit,
         audit: Audit,
     ) -> None:
-        self._provider = settings.provider
         self._paths = settings.endpoints
         self._return_paths = frozenset((*self._paths.authorize, *self._paths.applications))
         self._pages = pages
@@ -54,7 +54,7 @@ class SignInPages:
         self._sign_in = sign_in
         self._sign_in_form = BrowserForm("sign-in", browsers, keys)
         self._sign_out_form = BrowserForm("sign-out", browsers, keys)
-        self._clients = clients
+        self._authorization_server = authorization_server
         self._by_name = by_name
         self._by_address = by_address
         self._audit = audit
@@ -70,16 +70,16 @@ class SignInPages:
         target = self._safe_target(fields.get("next", ""))
         name = fields.get("username", "")[:_LONGEST_NAME]
         if not self._sign_in_form.is_genuine(request, fields.get("csrf_token"), [target]):
-            self._record(request, "sign_in", "refused", user=name, why="csrf")
+            self._record(request, "sign_in", "refused", user=name, why=Why.CSRF)
             message = "This page was open for too long, or cookies are off. Please try again."
             return self._show_form(request, target, username=name, error=message, status=403)
         try:
             owner = self._check_password(request, name, fields.get("password", ""))
         except TooMany as stop:
-            self._record(request, "sign_in", "refused", user=name, why="too_many_attempts")
+            self._record(request, "sign_in", "refused", user=name, why=Why.TOO_MANY_ATTEMPTS)
             return self._too_many_attempts(request, target, name, stop.retry_after)
         if owner is None:
-            self._record(request, "sign_in", "refused", user=name, why="wrong_password")
+            self._record(request, "sign_in", "refused", user=name, why=Why.WRONG_PASSWORD)
             message = "The user name or the password is wrong."
             return self._show_form(request, target, username=name, error=message, status=401)
         return self._start_session(request, owner, target)
@@ -150,7 +150,7 @@ class SignInPages:
         """Return the authorization request that the sign-in leads on to, if it is a valid one."""
         try:
             pairs = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
-            return authorization_request(pairs, self._clients, self._provider)
+            return self._authorization_server.authorization_request(pairs)
         except OAuthError:
             return None
 
@@ -178,7 +178,7 @@ class SignInPages:
             return self._ask_to_sign_out(request, owner)
         fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         if not self._sign_out_form.is_genuine(request, fields.get("csrf_token"), [owner.name]):
-            self._record(request, "sign_out", "refused", user=owner.name, why="csrf")
+            self._record(request, "sign_out", "refused", user=owner.name, why=Why.CSRF)
             return self._ask_to_sign_out(request, owner, status=403)
         self._sign_in.end_session(self._browsers.session_id(request) or "")
         self._record(request, "sign_out", "allowed", user=owner.name)

@@ -1,8 +1,8 @@
-"""A circuit breaker: a dead store is asked by one request at a time, not by all of them.
+"""A circuit breaker: one request at a time asks a dead server, instead of all requests.
 
-Closed, it lets everything through. After a few failures in a row it opens, and requests fail
-at once instead of waiting for a timeout each. Every so often one of them is let through to
-see; the first success closes it again.
+A closed circuit lets every request through. A few failures in a row open it; then requests fail
+at once, and none of them waits for a timeout. From time to time an open circuit lets one request
+through as a probe. The first success closes the circuit.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ _FAILURES_TO_OPEN = 5
 
 
 class CircuitOpen(Exception):  # noqa: N818 - the state's name
-    """Not asked: what was asked before did not answer."""
+    """The request was not sent, because the requests before it got no reply."""
 
 
 class Circuit:
-    """The state of one server.
+    """The circuit breaker of one server.
 
-    Its fields are set without a lock: the worst that a race does is one request more, or one
-    probe less.
+    Threads share it without a lock: a race costs one request too many, or one probe too few.
     """
 
     def __init__(self, probe_seconds: float, clock: Callable[[], float] = monotonic) -> None:
@@ -42,16 +41,16 @@ class Circuit:
         now = self._clock()
         if now < self._next_probe:
             raise CircuitOpen
-        # This one is the probe; the next one has to wait for its outcome.
+        # This request is the probe. The next probe waits for its outcome.
         self._next_probe = now + self._probe_seconds
 
-    def succeeded(self) -> None:
-        """Close the circuit: there was an answer."""
+    def record_success(self) -> None:
+        """Close the circuit: the server replied."""
         if self._failures:
             self._failures = 0
 
-    def failed(self) -> None:
-        """Count a request that got no answer in time."""
+    def record_failure(self) -> None:
+        """Count a request that got no reply in time."""
         self._failures += 1
         if self._failures == _FAILURES_TO_OPEN:
             self._next_probe = self._clock() + self._probe_seconds

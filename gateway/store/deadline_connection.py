@@ -1,9 +1,9 @@
-"""A connection to a Redis server, with a time at which every exchange on it has ended.
+"""A connection to a Redis server, with one deadline for everything in an exchange.
 
-A time limit of redis-py holds for each read from a socket, so an answer that trickles in may
-take for ever; and it holds for each of the steps, so their sum is longer. Here a connection is
-given the time when an exchange ends, and everything in it (connecting, TLS, authentication,
-sending, receiving) has what is left until then.
+redis-py applies its timeout to each read from the socket, so a reply that comes byte by byte may
+take for ever. It applies the timeout to each step as well, so all steps together take longer. Here
+a connection gets a deadline, and each step (connecting, TLS, authentication, sending, receiving)
+gets the time that remains until this deadline.
 """
 
 from __future__ import annotations
@@ -29,163 +29,169 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = Sequence[str | int]
 
-#: Who gets the answer to a posted command, or the error in its place.
-Told = Callable[[Any], None]
+#: Gets the reply to a posted command, or the error that came instead.
+ReplyCallback = Callable[[Any], None]
 
-# What close() does with data that was not sent: forget it, and tell the server (RST).
-_FORGET = struct.pack("ii", 1, 0)
+# SO_LINGER with zero seconds: closing discards what was not sent and resets the connection (RST).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _Parser: Any = DefaultParser
 
 
-class _PunctualParser(_Parser):  # type: ignore[misc]  # redis-py chooses its base at run time
-    """A parser that gives up when its connection's time is over, however often data comes."""
+class _DeadlineParser(_Parser):  # type: ignore[misc]  # redis-py chooses its base at run time
+    """A parser that stops at its connection's deadline, even while data keeps coming."""
 
     def on_connect(self, connection: Any) -> None:
         super().on_connect(connection)
         self._connection = connection
 
     def read_from_socket(self, *arguments: Any, **options: Any) -> Any:
-        self._connection.set_time_left()
+        self._connection.apply_deadline()
         return super().read_from_socket(*arguments, **options)
 
 
-class Punctual:
-    """What a connection of redis-py becomes with a time at which all of it has ended.
+class DeadlineConnection:
+    """Adds a ``deadline`` (monotonic) to a connection of redis-py.
 
-    ``ends`` is that time (monotonic). ``owed`` is who gets the answers to commands that were
-    posted: they come before the answer to anything that is sent now.
+    ``pending_callbacks`` wait for the replies to posted commands. The server sends these replies
+    before the reply to any later command.
     """
 
-    ends = 0.0
+    deadline = 0.0
     _sock: Any
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.owed: deque[Told] = deque()
+        self.pending_callbacks: deque[ReplyCallback] = deque()
 
-    def seconds_left(self) -> float:
-        """Return how much time is left (s). Raises redis-py's TimeoutError if none is."""
-        left = self.ends - monotonic()
-        if left <= 0:
-            raise RedisTimeoutError("the time is over")
-        return left
+    def remaining_seconds(self) -> float:
+        """Return the time until the deadline. Raises redis-py's TimeoutError if none is left."""
+        remaining = self.deadline - monotonic()
+        if remaining <= 0:
+            raise RedisTimeoutError("the deadline has passed")
+        return remaining
 
-    def set_time_left(self) -> None:
-        """Let the next step on the socket take no longer than there is time."""
-        self._sock.settimeout(self.seconds_left())
+    def apply_deadline(self) -> None:
+        """Let the next step on the socket time out at the deadline."""
+        self._sock.settimeout(self.remaining_seconds())
 
     def open(self) -> None:
         """Connect. Raises redis-py's ConnectionError, TimeoutError and AuthenticationError.
 
-        In a thread of its own, since not every part of it can be told when to end: to find the
-        addresses of a name takes no limit, each address of it has the whole, and each step of
-        TLS under gevent.
+        Connecting runs in its own thread because three parts ignore our deadline: name lookup has
+        no timeout, every address gets the full one, and so does each TLS step under gevent.
         """
         this: Any = self
-        this.socket_connect_timeout = this.socket_timeout = self.seconds_left()
-        opening = _Opening(this)
+        this.socket_connect_timeout = this.socket_timeout = self.remaining_seconds()
+        attempt = _ConnectAttempt(this)
         try:
-            threading.Thread(target=opening.connect, daemon=True).start()
+            threading.Thread(target=attempt.connect, daemon=True).start()
         except RuntimeError:
-            # No thread is to be had.
-            opening.connect()
-        opening.wait_until(self.ends)
+            # The process cannot start another thread.
+            attempt.connect()
+        attempt.wait(self.deadline)
 
     def send(self, packed: Sequence[bytes]) -> None:
-        """Send packed commands as redis-py does, but in one piece and seldom in two steps.
+        """Send packed commands, as redis-py does, but joined: one system call is usually enough.
 
         Raises redis-py's ConnectionError and TimeoutError.
         """
         data = b"".join(packed)
-        self.set_time_left()
+        self.apply_deadline()
         try:
             count = self._sock.send(data)
             if count < len(data):
                 self._sock.sendall(memoryview(data)[count:])
         except TimeoutError:
-            raise RedisTimeoutError("the time is over") from None
+            raise RedisTimeoutError("the deadline has passed") from None
         except OSError as error:
             raise RedisConnectionError(f"sending failed: {error.strerror}") from error
 
-    def answers(self, count: int) -> list[Any]:
-        """Read the answers to the ``count`` commands sent last, and before them what is owed.
+    def read_replies(self, count: int) -> list[Any]:
+        """Read the replies to the last ``count`` commands; before them, those to posted commands.
 
-        An error that Redis answers is returned in the place of the answer. Raises redis-py's
-        ConnectionError and TimeoutError.
+        An error reply is returned in its place. Raises redis-py's ConnectionError and TimeoutError.
         """
-        while self.owed:
-            try:
-                answer = self._answer()
-            except RedisConnectionError as error:
-                # Of LOADING and the like redis-py makes this too. It is not about what is asked
-                # now, which may be asked again on another connection.
-                raise RedisConnectionError("an answer owed before did not come") from error
-            self.owed.popleft()(answer)
-        return [self._answer() for _ in range(count)]
+        if self.pending_callbacks:
+            self._serve_callbacks()
+        return [self._read_reply() for _ in range(count)]
 
-    def _answer(self) -> Any:
+    def _serve_callbacks(self) -> None:
+        while self.pending_callbacks:
+            try:
+                reply = self._read_reply()
+            except RedisConnectionError as error:
+                # redis-py also makes this error of LOADING and the like. It is not about the
+                # commands that were sent now: another connection may still execute these.
+                raise RedisConnectionError("the reply to a posted command did not come") from error
+            self.pending_callbacks.popleft()(reply)
+
+    def _read_reply(self) -> Any:
         this: Any = self
         try:
             return this.read_response()
         except ResponseError as error:
             return error
 
-    def end(self, *, reset: bool) -> None:
-        """Close the connection; with ``reset`` so that nothing that was sent arrives later.
+    def close(self, *, reset: bool) -> None:
+        """Close the connection for good. ``reset``: nothing that was sent may arrive later.
 
-        What it owes stays in ``owed``; it is not opened again.
+        The callbacks whose replies did not come stay in ``pending_callbacks``.
         """
         this: Any = self
-        # Taken once: a thread that opens the connection too late may be closing it as well.
+        # Read once: a thread that connects too late may be closing the same socket.
         opened = self._sock
         if reset and opened is not None:
             with suppress(OSError):
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET)
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         this.disconnect()
 
 
-class _Opening:
-    """A connection that is being opened, and who waits for it, for a while."""
+class _ConnectAttempt:
+    """A connection that one thread opens while another waits for it, until a deadline."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._is_over = threading.Event()
+        self._ended = threading.Event()
         self._error: BaseException | None = None
-        self._given_up = False
+        self._abandoned = False
 
     def connect(self) -> None:
         try:
             self._connection.connect()
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             self._error = error
-        self._is_over.set()
-        if self._given_up:
-            # Whoever gave it up may have closed it before there was anything to close.
+        self._ended.set()
+        if self._abandoned:
+            # The waiting thread closed the connection before there was a socket to close.
             self._connection.disconnect()
 
-    def wait_until(self, ends: float) -> None:
-        if not self._is_over.wait(max(0.0, ends - monotonic())):
-            self._given_up = True
-            raise RedisTimeoutError("the time is over")
+    def wait(self, deadline: float) -> None:
+        """Raise the error of the attempt, or redis-py's TimeoutError at the deadline."""
+        if not self._ended.wait(max(0.0, deadline - monotonic())):
+            self._abandoned = True
+            raise RedisTimeoutError("the deadline has passed")
         if self._error is not None:
             raise self._error
 
 
-class _TcpConnection(Punctual, Connection):
+class _TcpConnection(DeadlineConnection, Connection):
     pass
 
 
-class _TlsConnection(Punctual, SSLConnection):
+class _TlsConnection(DeadlineConnection, SSLConnection):
     pass
 
 
-class _UnixConnection(Punctual, UnixDomainSocketConnection):
+class _UnixConnection(DeadlineConnection, UnixDomainSocketConnection):
     pass
 
 
 def connection_maker(address: Mapping[str, Any], options: Mapping[str, Any]) -> Callable[[], Any]:
-    """Return how to make connections to ``address``: ``host`` and ``port``, or ``path``."""
+    """Return a function that makes connections to ``address``: ``host`` and ``port``, or ``path``.
+
+    ``options`` are those of a connection of redis-py, and ``tls``.
+    """
     connection_class: Any = _TcpConnection
     if "path" in address:
         connection_class = _UnixConnection
@@ -194,11 +200,11 @@ def connection_maker(address: Mapping[str, Any], options: Mapping[str, Any]) -> 
     settings = {
         **{name: value for name, value in options.items() if name != "tls"},
         **address,
-        "parser_class": _PunctualParser,
+        "parser_class": _DeadlineParser,
         "decode_responses": True,
-        # RESP2 needs no greeting; nothing here asks for more. Nor does a connection introduce
-        # the library, which would be two more round trips.
+        # RESP2 needs no greeting, and nothing here needs RESP3.
         "protocol": 2,
+        # To name the library would cost two round trips for each connection.
         "driver_info": None,
     }
     return lambda: connection_class(**settings)

@@ -1,4 +1,4 @@
-"""What stands in the store in the place of a secret or of free text."""
+"""The digest that the store's keys and values have in place of a secret or of free text."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""One Redis server: at most so many connections to it, and who waits for one.
+"""One Redis server: commands sent to it once, over a bounded number of connections.
 
-A command is sent once; whether to send it again is known in :mod:`gateway.store.redis_client`.
+Whether commands are sent again is decided in :mod:`gateway.store.next_step`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -18,20 +17,21 @@ from redis.exceptions import MaxConnectionsError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.circuit import Circuit
-from gateway.store.deadline_connection import Command, Told, connection_maker
+from gateway.store.connection_pool import ConnectionPool
+from gateway.store.deadline_connection import Command, ReplyCallback, connection_maker
+from gateway.store.server_clock import ServerClock
 
 _ASKING: Command = ("ASKING",)
 
-# For how long at most the answer to a posted command is left unread (s), if the connection is
-# not used for anything else before.
+# How long the reply to a posted command may stay unread (s) if nothing else uses its connection.
 _UNREAD_SECONDS = 0.05
 
 
 class RedisNode:
-    """A server, at most ``connections`` connections to it, and the circuit before it.
+    """A server, at most ``connections`` connections to it, and its circuit breaker.
 
     ``address`` is ``host`` and ``port``, or ``path``; ``options`` are those of a connection of
-    redis-py, and ``tls``.
+    redis-py, and ``tls``. ``timeout`` (s) bounds the wait for a connection.
     """
 
     def __init__(
@@ -45,216 +45,160 @@ class RedisNode:
         self.host: str = address.get("host", "")
         self.name = str(address.get("path", "")) or f"{self.host}:{address.get('port')}"
         self.circuit = Circuit(timeout)
-        self._make = connection_maker(address, options)
+        self.clock = ServerClock()
+        self._make_connection = connection_maker(address, options)
         self._timeout = timeout
-        self._closed = False
-        # A place for every connection; the ones used last come last, None is yet to be made.
-        # Each step on it is one by itself, so that only who finds none free meets the lock.
-        self._free: deque[Any] = deque([None] * connections)
-        self._waiting: deque[_Waiting] = deque()
-        self._posts = 0
+        self._is_closed = False
+        self._pool = ConnectionPool(connections)
+        self._post_count = 0
         self._is_reading = False
-        # By its module, since gevent may replace it after this one was imported.
-        self._handing_out = threading.Lock()
+        # Looked up in its module: gevent may replace it after this module was imported.
+        self._reading_lock = threading.Lock()
 
-    def send(self, commands: Sequence[Command], ends: float, *, asking: bool = False) -> list[Any]:
-        """Send commands in one round trip and return their answers, at ``ends`` (monotonic).
+    def send(
+        self, commands: Sequence[Command], deadline: float, *, asking: bool = False
+    ) -> list[Any]:
+        """Send commands in one round trip; return their replies before ``deadline`` (monotonic).
 
-        An error that Redis answers is returned in the place of the answer. ``asking`` is for a
-        slot that is on its way to this node. Raises redis-py's ConnectionError and
-        TimeoutError when there is no answer; then it is not known what was executed. Its
-        MaxConnectionsError says that all connections were in use for too long.
+        An error reply is returned in its place. ``asking`` is for a slot that is being moved to
+        this node. Raises redis-py's ConnectionError and TimeoutError if there is no reply; nobody
+        knows then which commands were executed. Its MaxConnectionsError means that all
+        connections were in use for too long.
         """
-        sent = [each for command in commands for each in (_ASKING, command)] if asking else commands
-        with self._connection(ends) as connection:
-            connection.send(connection.pack_commands(sent))
-            answers: list[Any] = connection.answers(len(sent))
-        return answers[1::2] if asking else answers
+        if asking:
+            commands = [each for command in commands for each in (_ASKING, command)]
+        with self._acquire_connection(deadline) as connection:
+            connection.send(connection.pack_commands(commands))
+            replies: list[Any] = connection.read_replies(len(commands))
+        return replies[1::2] if asking else replies
 
-    def post(self, command: Command, ends: float, told: Told) -> None:
-        """Send a command and wait for nothing; raises as :meth:`send` does.
+    def post(self, command: Command, deadline: float, on_reply: ReplyCallback) -> None:
+        """Send a command and do not wait for its reply. Raises as :meth:`send` does.
 
-        ``told`` is called once, by any thread, with the answer or the error that came in its
-        place. The answer is read with that of whatever is sent next on the same connection, or
-        a moment later.
+        One thread calls ``on_reply`` once, with the reply or the error that came instead. The
+        reply is read before that of the next command on the same connection, or a moment later.
         """
-        with self._connection(ends) as connection:
+        with self._acquire_connection(deadline) as connection:
             connection.send(connection.pack_commands([command]))
-            connection.owed.append(told)
-        self._read_soon()
+            connection.pending_callbacks.append(on_reply)
+        self._start_reading()
+
+    def drop_idle(self) -> None:
+        """Close the connections that no thread is using: the server seems to be in trouble."""
+        self._close_idle(reset=True)
+
+    def close(self) -> None:
+        """Close every connection; one that is in use, when it is released.
+
+        A posted command still arrives if it can. Its callback gets an error if the reply is not
+        there yet.
+        """
+        self._is_closed = True
+        self._close_idle(reset=False)
+
+    # --- Connections
 
     @contextmanager
-    def _connection(self, ends: float, taken: Any = None) -> Iterator[Any]:
-        """Give a connection that is open; close it if what is done with it fails."""
+    def _acquire_connection(self, deadline: float, acquired: Any = None) -> Iterator[Any]:
+        """Lend an open connection to the block, and close it if the block fails."""
         began = monotonic()
-        connection = taken or self._take(ends)
-        had_to_wait = monotonic() - began > self._timeout / 2
-        whole = False
+        connection = acquired or self._take_connection(max(0.0, deadline - began))
+        has_waited_long = monotonic() - began > self._timeout / 2
+        succeeded = False
         try:
-            connection.ends = ends
+            connection.deadline = deadline
             if not connection.is_connected:
                 connection.open()
             yield connection
-            whole = True
+            succeeded = True
         except (RedisConnectionError, RedisTimeoutError) as error:
-            if had_to_wait and isinstance(error, RedisTimeoutError):
-                # Most of its time went by in the queue, which says nothing about the server.
+            if has_waited_long and isinstance(error, RedisTimeoutError):
+                # Most of the time went by in the queue, so this says nothing about the server.
                 raise MaxConnectionsError("a connection was free too late") from error
-            # What happened to this one has probably happened to those that nobody uses now.
+            # The other connections are probably broken as well.
             self.drop_idle()
             raise
         finally:
-            self._give_back(connection, whole=whole)
+            self._release_connection(connection, succeeded=succeeded)
 
-    def _read_soon(self) -> None:
-        with self._handing_out:
-            self._posts += 1
+    def _take_connection(self, seconds: float) -> Any:
+        connection = self._pool.acquire(min(self._timeout, seconds))
+        if connection is None:
+            try:
+                connection = self._make_connection()
+            except BaseException:
+                self._pool.release(None)
+                raise
+        return connection
+
+    def _release_connection(self, connection: Any, *, succeeded: bool) -> None:
+        if succeeded and not self._is_closed:
+            self._pool.release(connection)
+        else:
+            # If the block succeeded on a closed node, a posted command may still arrive.
+            _report_loss(self._close_connection(connection, reset=not succeeded))
+
+    def _close_connection(self, connection: Any, *, reset: bool) -> list[ReplyCallback]:
+        """Close a connection and release its place; return the callbacks to report the loss to."""
+        try:
+            connection.close(reset=reset)
+        finally:
+            self._pool.release(None)
+        return list(connection.pending_callbacks)
+
+    def _close_idle(self, *, reset: bool) -> None:
+        callbacks: list[ReplyCallback] = []
+        for connection in self._pool.acquire_all():
+            callbacks += self._close_connection(connection, reset=reset)
+        # Only now, because a callback may raise: every place is free again.
+        _report_loss(callbacks)
+
+    # --- Replies to posted commands
+
+    def _start_reading(self) -> None:
+        """Let one thread read the replies that no other command reads first."""
+        with self._reading_lock:
+            self._post_count += 1
             if self._is_reading:
                 return
             self._is_reading = True
-        started = False
+        has_started = False
         try:
-            threading.Thread(target=self._keep_reading, daemon=True).start()
-            started = True
+            threading.Thread(target=self._read_until_quiet, daemon=True).start()
+            has_started = True
         except RuntimeError:
-            # No thread is to be had: then this one has to wait.
-            self._read_owed()
+            # The process cannot start another thread: this one has to wait for the reply.
+            self._read_pending()
         finally:
-            if not started:
+            if not has_started:
                 self._is_reading = False
 
-    def _keep_reading(self) -> None:
+    def _read_until_quiet(self) -> None:
         try:
             while True:
-                posts = self._posts
+                post_count = self._post_count
                 time.sleep(_UNREAD_SECONDS)
-                self._read_owed()
-                with self._handing_out:
-                    # What was posted meanwhile may not have been there to be read.
-                    if self._posts == posts:
+                self._read_pending()
+                with self._reading_lock:
+                    # A command that was posted meanwhile may not have been seen.
+                    if self._post_count == post_count:
                         self._is_reading = False
                         return
         except BaseException:
             self._is_reading = False
             raise
 
-    def _read_owed(self) -> None:
-        """Read the answers to posted commands on connections that nobody is using."""
-        for connection in self._free.copy():
-            if connection is None or not connection.owed:
+    def _read_pending(self) -> None:
+        """Read the replies to posted commands on the connections that no thread is using."""
+        for connection in self._pool.idle():
+            # A thread that acquired the connection meanwhile reads these replies itself.
+            if not connection.pending_callbacks or not self._pool.acquire_this(connection):
                 continue
-            try:
-                self._free.remove(connection)
-            except (ValueError, IndexError):
-                # Somebody uses it now, and reads what it owes.
-                continue
-            with suppress(RedisError), self._connection(monotonic() + self._timeout, connection):
-                connection.answers(0)
-
-    def drop_idle(self) -> None:
-        """Close the connections that nobody is using, as the server seems to be in trouble."""
-        self._end_idle(reset=True)
-
-    def _end_idle(self, *, reset: bool) -> None:
-        idle = []
-        with suppress(IndexError):
-            while True:
-                idle.append(self._free.pop())
-        lost: list[Told] = []
-        for connection in idle:
-            if connection is None:
-                self._put(None)
-            else:
-                lost += self._ended(connection, reset=reset)
-        _tell(lost)
-
-    def _ended(self, connection: Any, *, reset: bool) -> list[Told]:
-        """Close a connection; return who has to be told, once every place is free again."""
-        try:
-            connection.end(reset=reset)
-        finally:
-            self._put(None)
-        return list(connection.owed)
-
-    def close(self) -> None:
-        """Close every connection, those in use as soon as they are free.
-
-        What was posted arrives if it can; it is told as lost where that is not known yet.
-        """
-        self._closed = True
-        self._end_idle(reset=False)
-
-    def _take(self, ends: float) -> Any:
-        connection = self._free_one(max(0.0, min(self._timeout, ends - monotonic())))
-        if connection is None:
-            try:
-                connection = self._make()
-            except BaseException:
-                self._put(None)
-                raise
-        return connection
-
-    def _free_one(self, seconds: float) -> Any:
-        # Nobody is overtaken: who waits would otherwise find every place taken, again and
-        # again, by those that came later, until its time is over.
-        if not self._waiting:
-            with suppress(IndexError):
-                return self._free.pop()
-        waiting = _Waiting()
-        with self._handing_out:
-            self._waiting.append(waiting)
-        self._hand_out()
-        try:
-            served = waiting.served.wait(seconds)
-        except BaseException:
-            # Whoever ends this thread's work must not take a connection along.
-            if not self._leave(waiting):
-                self._put(waiting.connection)
-            raise
-        if not served and self._leave(waiting):
-            raise MaxConnectionsError("every connection is in use")
-        return waiting.connection
-
-    def _leave(self, waiting: _Waiting) -> bool:
-        """Wait no longer; False where the connection came in that very moment."""
-        with self._handing_out:
-            if waiting.served.is_set():
-                return False
-            self._waiting.remove(waiting)
-            return True
-
-    def _give_back(self, connection: Any, *, whole: bool) -> None:
-        if whole and not self._closed:
-            self._put(connection)
-        else:
-            # A closed node has had its answer, and what was posted may still arrive.
-            _tell(self._ended(connection, reset=not whole))
-
-    def _put(self, connection: Any) -> None:
-        self._free.append(connection)
-        # Looked at after it is there, as who waits is there before it looks.
-        if self._waiting:
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        with self._handing_out, suppress(IndexError):
-            while self._waiting:
-                connection = self._free.pop()
-                waiting = self._waiting.popleft()
-                waiting.connection = connection
-                waiting.served.set()
+            deadline = monotonic() + self._timeout
+            with suppress(RedisError), self._acquire_connection(deadline, connection) as acquired:
+                acquired.read_replies(0)
 
 
-def _tell(lost: Sequence[Told]) -> None:
-    for told in lost:
-        told(RedisConnectionError("the connection was closed"))
-
-
-class _Waiting:
-    """Who waits for a connection, and the one that it is given; None is yet to be made."""
-
-    __slots__ = ("connection", "served")
-
-    def __init__(self) -> None:
-        self.connection: Any = None
-        self.served = threading.Event()
+def _report_loss(callbacks: Sequence[ReplyCallback]) -> None:
+    for on_reply in callbacks:
+        on_reply(RedisConnectionError("the connection was closed"))

@@ -1,8 +1,6 @@
-"""One round of commands on its way to an answer: to which server, how often, until when.
+"""One call: commands on their way to a node, until there are replies or the budget is spent.
 
-A server that is silent is asked once more, after a look at who is where; so is one that has
-stopped being the primary, and a cluster that is about to agree on another one. A slot that
-moved, or is just moving, is followed.
+:mod:`gateway.store.next_step` decides what follows a reply; this module does it.
 """
 
 from __future__ import annotations
@@ -13,160 +11,150 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MaxConnectionsError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    TryAgainError,
-)
+from redis.exceptions import AskError, MovedError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.store.deadline_connection import Command
+from gateway.store.next_step import (
+    Budget,
+    Done,
+    EvalInFull,
+    Follow,
+    Pause,
+    Retry,
+    Step,
+    is_no_reply,
+    next_step,
+)
 from gateway.store.node import RedisNode
 from gateway.store.topology import Topology
 
-_TRIES = 2
 
-# How often one command is sent on to another node of a cluster.
-_REDIRECTIONS = 5
+class RedisCall:
+    """Commands for the node that has ``key``; or for ``node``; without both, for any primary.
 
-# Seconds before a command on keys that are just being moved is sent again.
-_MOVING_PAUSE = 0.02
-
-_OBSTACLES = (NoScriptError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
-
-
-class Errand:
-    """Commands for the server that has ``key``; for ``node`` itself if it is given.
-
-    With neither, any primary will do: one that is well, if there is one.
-    ``ends`` is when all of it has to end (monotonic), ``timeout`` how long one attempt may
-    take (s). ``decisive`` is how many of the answers, from the first, may send all commands
-    on; all by default. ``in_full`` replaces the first command at a server that does not know
-    the script it names. With ``apart`` it is not waited for keys that are just being moved to
-    be together: the caller can ask for each by itself.
+    ``deadline`` (monotonic) ends the call, ``timeout`` (s) bounds one attempt.
+    ``redirect_on_first``: an error about the node in the first reply moves all commands to another
+    node; without it, the caller deals with such errors. ``eval_fallback`` replaces the first
+    command at a node that does not know its script.
     """
 
     def __init__(
         self,
         topology: Topology,
         commands: Sequence[Command],
-        ends: float,
+        deadline: float,
         timeout: float,
         *,
         key: str | None = None,
         node: RedisNode | None = None,
-        decisive: int | None = None,
-        in_full: Command | None = None,
-        apart: bool = False,
+        redirect_on_first: bool = True,
+        eval_fallback: Command | None = None,
     ) -> None:
         self._topology = topology
         self._commands = commands
-        self._ends = ends
+        self._deadline = deadline
         self._timeout = timeout
         self._key = key
-        self._fixed = node
-        self._decisive = decisive
-        self._in_full = in_full
-        self._apart = apart
-        self._node = node
+        self._fixed_node = self._node = node
+        self._redirect_on_first = redirect_on_first
+        self._eval_fallback = eval_fallback
+        self._budget = Budget(eval_fallbacks=eval_fallback is not None)
         self._asking = False
         self._admitted: RedisNode | None = None
-        self._tries = _TRIES
-        self._redirections = _REDIRECTIONS
         self._silent: set[RedisNode] = set()
 
     @property
-    def is_aside(self) -> bool:
-        """Whether the answers are of the node to which a slot is just being moved (ASK)."""
+    def node(self) -> RedisNode:
+        """The server that sent the replies."""
+        if self._admitted is None:
+            raise RuntimeError("nothing was sent yet")
+        return self._admitted
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the slot is being moved, and the replies are of its new node (ASK)."""
         return self._asking
 
-    def answers(self) -> list[Any]:
-        """Send the commands until there are answers; errors among them are returned.
+    def execute(self) -> list[Any]:
+        """Send the commands until a step says that the call is done; return the replies.
 
-        Raises CircuitOpen, and RedisError for a server that gives no answer.
+        An error reply is returned in its place. Raises CircuitOpen, and RedisError if there is no
+        reply.
         """
         while True:
-            node = self._node or self._found()
-            if node is not self._admitted:
-                node.circuit.admit()
-                self._admitted = node
-            answers = self._asked(node)
-            if answers is not None and not self._goes_on(node, answers):
-                return answers
+            node = self._next_node()
+            try:
+                replies = self._send(node)
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                step = next_step(error, self._budget)
+                if isinstance(step, Done):
+                    raise
+            else:
+                step = next_step(replies[0] if self._redirect_on_first else None, self._budget)
+                if isinstance(step, Done):
+                    return replies
+            self._perform(step, node)
 
-    def _found(self) -> RedisNode:
+    def _next_node(self) -> RedisNode:
+        """Return the node to send to, once its circuit breaker has admitted this call."""
+        node = self._node or self._choose_node()
+        if node is not self._admitted:
+            node.circuit.admit()
+            self._admitted = node
+        return node
+
+    def _choose_node(self) -> RedisNode:
         if self._key is not None:
-            return self._topology.node_of(self._key, self._ends)
-        primaries = self._topology.primaries(self._ends)
+            return self._topology.node_of(self._key, self._deadline)
+        primaries = self._topology.primaries(self._deadline)
         well = [each for each in primaries if each not in self._silent and not each.circuit.is_open]
         return random.choice(well or primaries)  # noqa: S311 - not for a secret
 
-    def _asked(self, node: RedisNode) -> list[Any] | None:
-        """Return what ``node`` answers; ``None`` if it is silent and there is another try."""
+    def _send(self, node: RedisNode) -> list[Any]:
+        """Send the commands once. Keep the circuit and the budget up to date."""
         started = monotonic()
         try:
-            answers = node.send(
-                self._commands, min(self._ends, started + self._timeout), asking=self._asking
+            replies = node.send(
+                self._commands, min(self._deadline, started + self._timeout), asking=self._asking
             )
         except (RedisConnectionError, RedisTimeoutError) as error:
-            if not is_silence(error):
-                raise
-            # An attempt that had little time to begin with says nothing about the server.
-            if self._ends - started > self._timeout / 2:
+            # An attempt that had little time to begin with says nothing about the node.
+            if is_no_reply(error) and self._deadline - started > self._timeout / 2:
                 self._silent.add(node)
-                node.circuit.failed()
-            if not self._has_another_try():
-                raise
-            return None
-        node.circuit.succeeded()
-        return answers
+                node.circuit.record_failure()
+            raise
+        else:
+            node.circuit.record_success()
+            return replies
+        finally:
+            self._budget.seconds = self._deadline - monotonic()
 
-    def _goes_on(self, node: RedisNode, answers: list[Any]) -> bool:
-        """Tell whether the commands must be sent again, and prepare for it."""
-        match next(
-            (each for each in answers[: self._decisive] if isinstance(each, _OBSTACLES)), None
-        ):
-            case NoScriptError() if self._in_full is not None:
-                # A new or restarted node, or SCRIPT FLUSH: the text goes along once.
-                self._commands, self._in_full = (self._in_full, *self._commands[1:]), None
-                return True
-            case AskError() as error if self._redirections:
-                self._redirections -= 1
-                self._node = self._topology.follow(error, node)
-                self._asking = not isinstance(error, MovedError)
-                return self._node is not None
-            case TryAgainError() if not self._apart and monotonic() + _MOVING_PAUSE < self._ends:
-                time.sleep(_MOVING_PAUSE)
-                return True
-            case ClusterDownError() | ReadOnlyError() if self._has_another_try():
-                node.drop_idle()
-                return True
-        return False
+    def _perform(self, step: Step, node: RedisNode) -> None:
+        match step:
+            case Retry(reconnect):
+                self._begin_retry(node, reconnect=reconnect)
+            case Follow(redirect):
+                self._follow(redirect, node)
+            case EvalInFull():
+                self._eval_in_full()
+            case Pause(seconds):
+                time.sleep(seconds)
 
-    def _has_another_try(self) -> bool:
-        self._tries -= 1
-        if not self._tries or monotonic() >= self._ends:
-            return False
-        self._topology.look_again(self._ends)
-        self._node, self._asking = self._fixed, False
-        return True
+    def _begin_retry(self, node: RedisNode, *, reconnect: bool) -> None:
+        self._budget.retries -= 1
+        if reconnect:
+            node.drop_idle()
+        self._topology.refresh(self._deadline)
+        self._node, self._asking = self._fixed_node, False
 
+    def _follow(self, redirect: AskError, node: RedisNode) -> None:
+        self._budget.redirections -= 1
+        self._node = self._topology.follow(redirect, node)
+        self._asking = not isinstance(redirect, MovedError)
 
-def must_move(answer: Any) -> bool:
-    """Tell whether an answer says that the command belongs to another node, or to later."""
-    return isinstance(answer, _OBSTACLES)
-
-
-def is_silence(error: Exception) -> bool:
-    """Tell whether a server gave no answer, and not that it or the pool is busy."""
-    silent = isinstance(error, RedisConnectionError | RedisTimeoutError)
-    return silent and not isinstance(
-        error, BusyLoadingError | MaxConnectionsError | AuthenticationError
-    )
+    def _eval_in_full(self) -> None:
+        self._budget.eval_fallbacks -= 1
+        if self._eval_fallback is not None:
+            self._commands = (self._eval_fallback, *self._commands[1:])

@@ -1,28 +1,29 @@
-"""Behind Sentinel: which of the servers is the primary, asked of whoever watches them.
+"""Behind Sentinel: which server is the primary, by the Sentinels that watch the servers.
 
-Sentinel is asked at the start, after trouble, and once in `_ASK_AGAIN_SECONDS`: a primary that
-was cut off and replaced does not know it, and would go on to answer those who know it
-neither. While no Sentinel answers, the primary that was known last stays the primary.
+The Sentinels are asked at the first command, after trouble, and once in
+`_REFRESH_SECONDS`. A primary that was cut off and replaced does not know that it was
+replaced, and it still replies to gateways that were cut off with it. While no Sentinel replies,
+the last known primary stays the primary.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from redis.exceptions import AskError, MovedError, RedisError
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.store.node import RedisNode
+from gateway.store.single_flight import SingleFlight
 
-_ASK_AGAIN_SECONDS = 1.0
+_REFRESH_SECONDS = 1.0
 
 
 class BehindSentinel:
     """The primary that the Sentinels name; never a replica.
 
-    ``connect`` makes the node of an address. Sentinels that do not answer are passed over.
+    ``connect`` makes the node of an address. A Sentinel that does not reply is passed over.
     """
 
     def __init__(
@@ -38,44 +39,30 @@ class BehindSentinel:
         self._timeout = timeout
         self._primary: RedisNode | None = None
         self._address = ("", 0)
-        self._asked_at = 0.0
-        self._asking = threading.Lock()
+        self._primary_finder = SingleFlight(self._find_primary)
 
-    def node_of(self, key: str, ends: float) -> RedisNode:
+    def node_of(self, key: str, deadline: float) -> RedisNode:
         """Return the primary. Raises redis-py's ConnectionError if none was ever known."""
-        return self._known(ends)
-
-    def _known(self, ends: float) -> RedisNode:
         if self._primary is None:
-            self.look_again(ends)
-        elif monotonic() - self._asked_at > _ASK_AGAIN_SECONDS and self._asking.acquire(False):
-            try:
-                # The primary probably has not changed: not for this may a request be late.
-                self._ask(min(ends, monotonic() + self._timeout / 4))
-            finally:
-                self._asking.release()
+            self.refresh(deadline)
+        elif self._primary_finder.age > _REFRESH_SECONDS:
+            # The primary probably has not changed: no request may be late for this.
+            self._primary_finder.run_if_free(min(deadline, monotonic() + self._timeout / 4))
         if self._primary is None:
             raise RedisConnectionError("no Sentinel names a primary")
         return self._primary
 
-    def follow(self, error: AskError | MovedError, asked: RedisNode) -> RedisNode | None:
-        """Return ``None``: nothing redirects here."""
-        return None
+    def follow(self, redirect: AskError, asked: RedisNode) -> RedisNode:
+        """Raise ``redirect``: a node of a cluster cannot be behind Sentinel."""
+        raise redirect
 
-    def look_again(self, ends: float) -> None:
-        """Ask which server is the primary now; somebody else's fresh answer will do."""
-        wanted_at = monotonic()
-        if not self._asking.acquire(timeout=max(0.0, ends - wanted_at)):
-            return
-        try:
-            if self._asked_at < wanted_at:
-                self._ask(ends)
-        finally:
-            self._asking.release()
+    def refresh(self, deadline: float) -> None:
+        """Ask anew which server is the primary, unless another thread just did."""
+        self._primary_finder.run(deadline)
 
-    def primaries(self, ends: float) -> list[RedisNode]:
-        """Return the one primary."""
-        return [self._known(ends)]
+    def primaries(self, deadline: float) -> list[RedisNode]:
+        """Return the one primary. Raises as :meth:`node_of`."""
+        return [self.node_of("", deadline)]
 
     def close(self) -> None:
         """Close every connection."""
@@ -83,41 +70,43 @@ class BehindSentinel:
             if node is not None:
                 node.close()
 
-    def _ask(self, ends: float) -> None:
+    def _find_primary(self, deadline: float) -> None:
         for sentinel in list(self._sentinels):
-            # Each gets its share of the time, so that a dead one leaves some for the next.
-            share = min(ends, monotonic() + self._timeout / 4)
-            address = self._named_by(sentinel, share)
-            if address is None or not self._take_over(address, share):
-                continue
-            self._sentinels.remove(sentinel)
-            self._sentinels.insert(0, sentinel)
-            break
-        self._asked_at = monotonic()
+            # Each Sentinel gets a share of the time, so that a dead one leaves some for the next.
+            share = min(deadline, monotonic() + self._timeout / 4)
+            address = self._ask_sentinel(sentinel, share)
+            if address is not None and self._use_primary(address, share):
+                # The next refresh asks first the Sentinel that replied.
+                self._sentinels.remove(sentinel)
+                self._sentinels.insert(0, sentinel)
+                return
 
-    def _named_by(self, sentinel: RedisNode, ends: float) -> tuple[str, int] | None:
+    def _ask_sentinel(self, sentinel: RedisNode, deadline: float) -> tuple[str, int] | None:
+        """Return the address of the primary, or ``None`` if the Sentinel knows no such service."""
         command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
         try:
-            (answer,) = sentinel.send([command], ends)
+            (reply,) = sentinel.send([command], deadline)
         except RedisError:
             return None
-        # An error, or nothing: this one does not know the service.
-        return (str(answer[0]), int(answer[1])) if isinstance(answer, list) else None
+        return (str(reply[0]), int(reply[1])) if isinstance(reply, list) else None
 
-    def _take_over(self, address: tuple[str, int], ends: float) -> bool:
-        """Make the server at ``address`` the primary, unless it says that it is none."""
+    def _use_primary(self, address: tuple[str, int], deadline: float) -> bool:
+        """Make the server at ``address`` the primary; return False if it says that it is none."""
         if address == self._address:
             return True
         node = self._connect(*address)
-        try:
-            (role,) = node.send([("ROLE",)], ends)
-        except RedisError:
-            # Sentinel knows better than an attempt that failed: it may be about to answer.
-            role = ["master"]
-        if isinstance(role, list) and role[0] != "master":
+        if not self._may_be_primary(node, deadline):
             node.close()
             return False
         before, self._primary, self._address = self._primary, node, address
         if before is not None:
             before.close()
         return True
+
+    def _may_be_primary(self, node: RedisNode, deadline: float) -> bool:
+        try:
+            (role,) = node.send([("ROLE",)], deadline)
+        except RedisError:
+            # The server may be about to reply: Sentinel knows better than one failed attempt.
+            return True
+        return not isinstance(role, list) or role[0] == "master"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError
 
 from gateway.config.settings import Store
 from gateway.store.cluster import Cluster
@@ -16,18 +16,21 @@ from gateway.store.sentinel import BehindSentinel
 
 
 class Topology(Protocol):
-    """Which server to ask. ``ends`` is when an answer is of no use any more (monotonic)."""
+    """Which server to ask. ``deadline`` (monotonic) is when its caller stops waiting."""
 
-    def node_of(self, key: str, ends: float) -> RedisNode:
+    def node_of(self, key: str, deadline: float) -> RedisNode:
         """Return the server that has ``key``. Raises RedisError."""
 
-    def follow(self, error: AskError | MovedError, asked: RedisNode) -> RedisNode | None:
-        """Return the server that ``asked`` named in its place, if that is possible here."""
+    def follow(self, redirect: AskError, asked: RedisNode) -> RedisNode:
+        """Return the server that ``asked`` named in its place (MOVED, ASK).
 
-    def look_again(self, ends: float) -> None:
-        """Find out anew who is where, after trouble."""
+        Raises ``redirect`` if the store is no cluster.
+        """
 
-    def primaries(self, ends: float) -> list[RedisNode]:
+    def refresh(self, deadline: float) -> None:
+        """Learn anew which server is which, after trouble."""
+
+    def primaries(self, deadline: float) -> list[RedisNode]:
         """Return all servers that together have every key. Raises RedisError."""
 
     def close(self) -> None:
@@ -40,18 +43,18 @@ class OneNode:
     def __init__(self, node: RedisNode) -> None:
         self._node = node
 
-    def node_of(self, key: str, ends: float) -> RedisNode:
+    def node_of(self, key: str, deadline: float) -> RedisNode:
         """Return the one server."""
         return self._node
 
-    def follow(self, error: AskError | MovedError, asked: RedisNode) -> RedisNode | None:
-        """Return ``None``: a node of a cluster is no store by itself."""
-        return None
+    def follow(self, redirect: AskError, asked: RedisNode) -> RedisNode:
+        """Raise ``redirect``: one node of a cluster is not a store by itself."""
+        raise redirect
 
-    def look_again(self, ends: float) -> None:
-        """Do nothing: a name that leads elsewhere now is looked up with every connection."""
+    def refresh(self, deadline: float) -> None:
+        """Do nothing: each new connection looks up the server's name anew."""
 
-    def primaries(self, ends: float) -> list[RedisNode]:
+    def primaries(self, deadline: float) -> list[RedisNode]:
         """Return the one server."""
         return [self._node]
 
@@ -65,51 +68,61 @@ _DEFAULT_SENTINEL_PORT = 26379
 
 
 def connect(store: Store, embedded_socket: Path | None = None) -> Topology:
-    """Return who answers for ``store.url``. Nothing is sent yet.
+    """Return the topology of ``store.url``. Nothing is sent yet.
 
-    ``embedded_socket`` is where the embedded store listens, when the URL is ``embedded``.
-    A URL may carry a user and a password, ``/1`` for a database on one node or behind
-    Sentinel, and for Sentinel the primary's name: ``redis+sentinel://host:26379/mymaster/0``.
+    ``embedded_socket`` is the path of the embedded store's socket if the URL is ``embedded``. A
+    URL may have a user and a password. For one node or Sentinel it may have a database (``/1``),
+    and for Sentinel the name of the primary: ``redis+sentinel://host:26379/mymaster/0``.
     """
     if embedded_socket is not None:
         return OneNode(_node(store, {"path": str(embedded_socket)}, {}))
     url = urlsplit(store.url)
     scheme, _, topology = url.scheme.partition("+")
-    options = _credentials(url) | _tls(store, tls=scheme == "rediss")
+    tls = _tls(store) if scheme == "rediss" else {}
     if topology == "sentinel":
-        return _sentinel(store, url, options, tls=scheme == "rediss")
+        return _sentinel(store, url, tls)
     if topology == "cluster":
-        return Cluster(
-            _addresses(url, _DEFAULT_PORT),
-            lambda host, port: _node(store, {"host": host, "port": port}, options),
-            store.timeout,
-        )
-    if scheme == "unix":
-        return OneNode(_node(store, {"path": unquote(url.path)}, options))
+        return _cluster(store, url, tls)
+    return OneNode(_one_node(store, url, tls))
+
+
+def _one_node(store: Store, url: SplitResult, tls: Mapping[str, Any]) -> RedisNode:
+    if url.scheme == "unix":
+        return _node(store, {"path": unquote(url.path)}, _login(url))
     (host, port), *_ = _addresses(url, _DEFAULT_PORT)
-    options["db"] = int(url.path.strip("/") or 0)
-    return OneNode(_node(store, {"host": host, "port": port}, options))
+    database = {"db": int(url.path.strip("/") or 0)}
+    return _node(store, {"host": host, "port": port}, {**_login(url), **tls, **database})
 
 
-def _sentinel(store: Store, url: SplitResult, options: dict[str, Any], *, tls: bool) -> Topology:
+def _cluster(store: Store, url: SplitResult, tls: Mapping[str, Any]) -> Cluster:
+    options = {**_login(url), **tls}
+    return Cluster(
+        _addresses(url, _DEFAULT_PORT),
+        lambda host, port: _node(store, {"host": host, "port": port}, options),
+        store.timeout,
+    )
+
+
+def _sentinel(store: Store, url: SplitResult, tls: Mapping[str, Any]) -> BehindSentinel:
     service, _, database = url.path.strip("/").partition("/")
-    in_database = {**options, "db": int(database or 0)}
-    # The credentials in the URL are the servers'; the certificates are for all of them.
-    of_sentinel = _tls(store, tls=tls)
-    if store.sentinel_password:
-        of_sentinel |= {
-            "username": store.sentinel_user or None,
-            "password": store.sentinel_password,
-        }
+    options = {**_login(url), **tls, "db": int(database or 0)}
+    sentinel_options = {**_sentinel_login(store), **tls}
     return BehindSentinel(
         [
-            _node(store, {"host": host, "port": port}, of_sentinel)
+            _node(store, {"host": host, "port": port}, sentinel_options)
             for host, port in _addresses(url, _DEFAULT_SENTINEL_PORT)
         ],
         service or "mymaster",
-        lambda host, port: _node(store, {"host": host, "port": port}, in_database),
+        lambda host, port: _node(store, {"host": host, "port": port}, options),
         store.timeout,
     )
+
+
+def _sentinel_login(store: Store) -> dict[str, Any]:
+    """Return the login for the Sentinels: the login in the URL is for primary and replicas."""
+    if not store.sentinel_password:
+        return {}
+    return {"username": store.sentinel_user or None, "password": store.sentinel_password}
 
 
 def _node(store: Store, address: Mapping[str, Any], options: Mapping[str, Any]) -> RedisNode:
@@ -125,16 +138,14 @@ def _addresses(url: SplitResult, default_port: int) -> list[tuple[str, int]]:
     return addresses
 
 
-def _credentials(url: SplitResult) -> dict[str, Any]:
+def _login(url: SplitResult) -> dict[str, Any]:
     user, colon, password = url.netloc.rpartition("@")[0].partition(":")
     if not colon:
         return {}
     return {"username": unquote(user) or None, "password": unquote(password)}
 
 
-def _tls(store: Store, *, tls: bool) -> dict[str, Any]:
-    if not tls:
-        return {}
+def _tls(store: Store) -> dict[str, Any]:
     files = {
         "ssl_ca_certs": store.ca_file,
         "ssl_certfile": store.cert_file,

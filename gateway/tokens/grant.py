@@ -1,14 +1,22 @@
-"""A grant as the store has it, and what the store says of codes and tokens: values, no more."""
+"""A grant and its tokens as values: how they are kept, and how they are read."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
+from gateway.store.format import FORMAT, NEWEST_READABLE
+from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.token import Token
+
+logger = logging.getLogger("gateway.store")
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 #: Where a client is registered, unless it says otherwise.
 IN_FILE = "file"
@@ -98,21 +106,86 @@ class RefreshCandidate:
     next_refresh: Token
 
 
-def registered_of(members: Mapping[str, Any]) -> str:
-    """Return where the client of a grant is registered, from the members that are kept."""
-    return str(members.get("registered", IN_FILE))
+def parse_grant(grant_id: str, stored: str) -> Grant:
+    """Return a grant from its value, or whose it was from the record of its end.
+
+    Raises StoreUnavailable for a format that this version does not read.
+    """
+    return _grant(grant_id, _members(stored))
 
 
-def grant_from_json(grant_id: str, stored: str) -> Grant:
-    """Read a grant as it is kept."""
-    members = json.loads(stored)
+def read_grant(grant_id: str, stored: str | None) -> Grant | None:
+    """Return the live grant that is kept as ``stored``; ``None`` if there is none.
+
+    Raises StoreUnavailable as :func:`parse_grant` does.
+    """
+    members = _members(stored)
+    return _grant(grant_id, members) if _is_live(members) else None
+
+
+def read_refreshable_grant(refresh: Token, stored: str | None) -> Grant | None:
+    """Return the grant that is kept as ``stored``, if ``refresh`` is its refresh token now.
+
+    Raises StoreUnavailable as :func:`parse_grant` does.
+    """
+    members = _members(stored)
+    is_current = _is_live(members) and members.get("refresh") == refresh.digest
+    return _grant(refresh.grant_id, members) if is_current else None
+
+
+def read_access_token(access: Token, stored: str | None, now_ms: int) -> AccessToken | None:
+    """Return what ``access`` allows by the grant that is kept as ``stored``, or ``None``.
+
+    ``now_ms`` is the store's clock. Raises StoreUnavailable as :func:`parse_grant` does.
+    """
+    members, digest = _members(stored), access.digest
+    ends_ms = members.get("access", _NOTHING).get(digest, 0)
+    if ends_ms <= now_ms:
+        return None
+    return AccessToken(
+        access.grant_id,
+        members["client"],
+        members["user"],
+        members.get("narrowed", _NOTHING).get(digest, members["scope"]),
+        ends_ms // 1000,
+        members.get("registered", IN_FILE),
+    )
+
+
+def grant_json(grant: Grant, **more: str | bool) -> str:
+    """Return a new grant as it is kept, before a script adds its times and tokens."""
+    members = {"client": grant.client_id, "user": grant.user, "scope": grant.scope}
+    if grant.registered != IN_FILE:
+        # A member that most grants would have alike takes no room in each.
+        members["registered"] = grant.registered
+    kept = {"format": FORMAT, **members, **more}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def _members(stored: str | None) -> Mapping[str, Any]:
+    if not stored:
+        return _NOTHING
+    members: dict[str, Any] = json.loads(stored)
+    if members.get("format", 0) > NEWEST_READABLE:
+        logger.error("a gateway that is two formats ahead has written a grant: upgrade this one")
+        raise StoreUnavailable("format")
+    return members
+
+
+def _is_live(members: Mapping[str, Any]) -> bool:
+    # The record of an end stands for a minute where the grant was.
+    return bool(members) and "ended" not in members
+
+
+def _grant(grant_id: str, members: Mapping[str, Any]) -> Grant:
+    since = members.get("since", 0)
     return Grant(
         grant_id,
         members["client"],
         members["user"],
-        members["scope"],
-        registered_of(members),
-        members["since"],
-        members.get("used", members["since"]),
+        members.get("scope", ""),
+        members.get("registered", IN_FILE),
+        since,
+        members.get("used", since),
         "used" in members,
     )

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from gateway.store.digest import digest
+from gateway.store.format import FORMAT
 from gateway.store.redis_client import RedisClient
 
 
@@ -27,13 +28,17 @@ class SessionStore:
 
     def start(self, session_id: str, session: Session) -> None:
         """Keep a session under an id that nobody has seen before. Raises StoreUnavailable."""
-        stored = json.dumps(asdict(session), ensure_ascii=False)
+        stored = json.dumps({"format": FORMAT, **asdict(session)}, ensure_ascii=False)
         self._redis.command("SET", self._key(session_id), stored, "EX", self._session_seconds)
 
     def find(self, session_id: str) -> Session | None:
         """Return the session, or ``None``. Raises StoreUnavailable."""
         stored = self._redis.command("GET", self._key(session_id))
-        return Session(**json.loads(stored)) if stored else None
+        if not stored:
+            return None
+        # The next version may have written more than these two members.
+        members = json.loads(stored)
+        return Session(members["user"], members["proof"])
 
     def end(self, session_id: str) -> None:
         """End a session: its cookie is worthless from now on. Raises StoreUnavailable."""

@@ -65,5 +65,5 @@ def test_an_ordinary_pattern_is_one_expression(pattern: str) -> None:
 
 @pytest.mark.parametrize(("pattern", "path"), AMBIGUOUS)
 def test_a_path_of_any_length_is_decided(pattern: str, path: str) -> None:
-    routes = Routes([Route(pattern, public=True), Route(path, scopes=("exact",))])
+    routes = Routes([Route(path=pattern, public=True), Route(path=path, scopes=("exact",))])
     assert routes.requirement("GET", readings(path, escaped=True)).scopes == ("exact",)

@@ -32,13 +32,13 @@ raw_paths = st.lists(
 
 ROUTES = Routes(
     [
-        Route("/x/secret", scopes=("admin",)),
-        Route("/x/**", public=True),
-        Route("/public/**", public=True),
-        Route("/mcp", public=True),
-        Route("/admin", scopes=("admin",)),
-        Route("/admin/**", scopes=("admin",)),
-        Route("/a/*", scopes=("project",)),
+        Route(path="/x/secret", scopes=("admin",)),
+        Route(path="/x/**", public=True),
+        Route(path="/public/**", public=True),
+        Route(path="/mcp", public=True),
+        Route(path="/admin", scopes=("admin",)),
+        Route(path="/admin/**", scopes=("admin",)),
+        Route(path="/a/*", scopes=("project",)),
     ]
 )
 

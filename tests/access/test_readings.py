@@ -11,16 +11,16 @@ from gateway.http.paths import READINGS, RefusedPath, readings
 TASK = Requirement(scopes=("task",))
 ROUTES = Routes(
     [
-        Route("/tasks/**", scopes=("task",)),
-        Route("/single/1", scopes=("task",)),
-        Route("/Reports/Q1.", scopes=("task",)),
-        Route("/page.php", scopes=("task",)),
-        Route("/folder/", scopes=("task",)),
-        Route("/caf\N{LATIN SMALL LETTER E WITH ACUTE}/**", scopes=("task",)),
-        Route("/public/**", public=True),
-        Route("/mcp", public=True),
-        Route("/style.css", public=True),
-        Route("/style", scopes=("task",)),
+        Route(path="/tasks/**", scopes=("task",)),
+        Route(path="/single/1", scopes=("task",)),
+        Route(path="/Reports/Q1.", scopes=("task",)),
+        Route(path="/page.php", scopes=("task",)),
+        Route(path="/folder/", scopes=("task",)),
+        Route(path="/caf\N{LATIN SMALL LETTER E WITH ACUTE}/**", scopes=("task",)),
+        Route(path="/public/**", public=True),
+        Route(path="/mcp", public=True),
+        Route(path="/style.css", public=True),
+        Route(path="/style", scopes=("task",)),
     ]
 )
 
@@ -135,7 +135,11 @@ def test_a_path_that_no_honest_client_sends_is_refused(path: str) -> None:
 
 def test_the_strictest_of_several_rules_is_what_all_of_them_need() -> None:
     routes = Routes(
-        [Route("/a", scopes=("x",)), Route("/A", scopes=("y",)), Route("/a/", public=True)]
+        [
+            Route(path="/a", scopes=("x",)),
+            Route(path="/A", scopes=("y",)),
+            Route(path="/a/", public=True),
+        ]
     )
     assert set(routes.requirement("GET", ["/a"]).scopes) == {"x"}
     assert set(routes.requirement("GET", ["/A"]).scopes) == {"x", "y"}
@@ -143,7 +147,7 @@ def test_the_strictest_of_several_rules_is_what_all_of_them_need() -> None:
 
 
 def test_what_no_rule_matches_needs_what_the_operator_says() -> None:
-    routes = [Route("/public/**", public=True)]
+    routes = [Route(path="/public/**", public=True)]
     scoped = Requirement(scopes=("project",))
     assert Routes(routes, DENIED).requirement("GET", ["/x"]) == DENIED
     assert Routes(routes, scoped).requirement("GET", ["/x"]) == scoped
@@ -154,9 +158,9 @@ def test_what_no_rule_matches_needs_what_the_operator_says() -> None:
 def test_a_rule_of_one_host_says_nothing_about_another() -> None:
     routes = Routes(
         [
-            Route("/x", host="open.example", public=True),
-            Route("/x", host="closed.example", scopes=("task",)),
-            Route("/y", scopes=("task",)),
+            Route(path="/x", host="open.example", public=True),
+            Route(path="/x", host="closed.example", scopes=("task",)),
+            Route(path="/y", scopes=("task",)),
         ]
     )
     assert routes.requirement("GET", ["/x"], "open.example").public

@@ -320,8 +320,9 @@ def test_grants_that_the_indexes_lost_are_found_after_a_repair(
     tokens = parties.tokens(client)
     grant = grant_id(tokens.access)
     with embedded(own.data_dir) as redis:
-        indexes = ("gateway:grants-of-user:demo", f"gateway:grants-of-client:{grant[0]}:lost")
-        assert redis.delete(*indexes) == 2
+        of_tokens = ("gateway:grants-of-user:demo", f"gateway:grants-of-client:{grant[0]}:lost")
+        of_codes = ("gateway:codes-of-user:demo", "gateway:codes-of-client:lost")
+        assert redis.delete(*of_tokens, *of_codes) == 4
     for whose in (("--user", "demo"), ("--client", "lost")):
         assert grant not in [row[0] for row in grants(own.config, *whose)]
     assert gateway(own.config, "grant", "repair").startswith("listed ")

@@ -136,9 +136,21 @@ def test_two_clients_cannot_share_an_id() -> None:
 
 def test_a_client_for_the_store_is_judged_by_the_rules_of_the_file() -> None:
     settings = read(ISSUER + SCOPES)
-    good = Client("my-app", "My App", ("https://app.example/cb",), ("project",), "1a" * 32)
+    good = Client(
+        client_id="my-app",
+        name="My App",
+        redirect_uris=("https://app.example/cb",),
+        scopes=("project",),
+        secret_sha256="1a" * 32,
+    )
     assert client_faults(good, settings) == ()
-    bad = Client("ü", " ", ("data:x",), ("prject",), grant_types=("client_credentials",))
+    bad = Client.model_construct(
+        client_id="ü",
+        name=" ",
+        redirect_uris=("data:x",),
+        scopes=("prject",),
+        grant_types=("client_credentials",),
+    )
     assert client_faults(bad, settings) == (
         "client_id: must be 1 to 255 printable ASCII characters (RFC 6749 appendix A.1)",
         "name: must not be empty",
@@ -247,7 +259,7 @@ def test_a_header_that_names_the_user_is_believed_from_trusted_proxies_only() ->
 
 @pytest.mark.parametrize("path", ["/", "/api/**", "/a/*.json", "/files/a b/ü", "/100%", "/app**"])
 def test_a_route_is_a_decoded_path_with_stars(path: str) -> None:
-    assert read(f'{ISSUER}[[routes]]\npath = "{path}"\n').routes == (Route(path),)
+    assert read(f'{ISSUER}[[routes]]\npath = "{path}"\n').routes == (Route(path=path),)
 
 
 @pytest.mark.parametrize(

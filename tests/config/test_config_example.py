@@ -1,24 +1,20 @@
-"""The example of a configuration file shows every key, and every default as it is."""
+"""The example of a configuration shows every key, what it means, and every default as it is."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 from werkzeug.security import check_password_hash
 
 from gateway.config.file import load_config, settings_from_toml
-from gateway.config.reader import Array, Table
-from gateway.config.schema import FILE
-from tests.config.config_samples import (
-    ENVIRON,
-    KEY,
-)
+from gateway.config.settings import Settings
+from gateway.config.tables.table import Key, Table, keys_of
+from tests.config.config_samples import ENVIRON, KEY
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -32,13 +28,18 @@ def test_the_example_is_without_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [route.path for route in settings.routes] == ["/api/resource/Project/*"]
 
 
+def without_comment_signs(keys: str) -> str:
+    """Return the example with the commented keys set that ``keys``, a pattern, matches."""
+    return re.sub(rf"(?m)^# (?=(?:{keys}) = )", "", EXAMPLE.read_text())
+
+
 def test_the_example_is_without_fault_when_its_commented_keys_are_set(tmp_path: Path) -> None:
     (tmp_path / "secret-keys").write_text(f"{KEY}\n")
     (tmp_path / "secret-keys").chmod(0o600)
     for name in ("upstream-ca", "store-ca", "store-client", "store-client-key"):
         (tmp_path / f"{name}.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     written = (
-        re.sub(r"(?m)^# (?=[a-z0-9_]+ = )(?!secret_key = )", "", EXAMPLE.read_text())
+        without_comment_signs("secret_key_file|ca_file|cert_file|key_file|secret_sha256")
         .replace("http://127.0.0.1:8080", "https://127.0.0.1:8080")
         .replace('"embedded"', '"rediss://localhost"')
     )
@@ -47,6 +48,31 @@ def test_the_example_is_without_fault_when_its_commented_keys_are_set(tmp_path: 
     assert settings.upstream.ca_file == tmp_path / "upstream-ca.pem"
     assert settings.store.key_file == tmp_path / "store-client-key.pem"
     assert settings.clients[0].secret_sha256 == "0" * 64
+
+
+def test_the_example_is_without_fault_when_its_secrets_are_in_files(tmp_path: Path) -> None:
+    secrets = {
+        "secret_key": KEY,
+        "url": "redis+sentinel://me:pw@localhost",
+        "sentinel_password": "guarded",
+        "headers": '{"X-Site": "main"}',
+        "secret_sha256": "1a" * 32,
+        "password_hash": "scrypt:32768:8:1$salt$" + "0f" * 64,
+    }
+    # Without what stands for each of them in the file itself.
+    shown = r"(?m)^(secret_sha256 =|sentinel_password =|headers =|password_hash =|url = \"e).*\n"
+    written = re.sub(shown, "", without_comment_signs("|".join(f"{key}_file" for key in secrets)))
+    for key, secret in secrets.items():
+        [name] = re.findall(rf'(?m)^{key}_file = "(.+?)"', written)
+        (tmp_path / name).write_text(secret + "\n")
+        (tmp_path / name).chmod(0o600)
+    settings = settings_from_toml(written, base=tmp_path, environ={})
+    assert settings.secret_keys == (secrets["secret_key"].encode(),)
+    assert settings.store.url == secrets["url"]
+    assert settings.store.sentinel_password == secrets["sentinel_password"]
+    assert settings.upstream.headers == {"X-Site": "main"}
+    assert settings.clients[0].secret_sha256 == secrets["secret_sha256"]
+    assert settings.sign_in.users[0].password_hash == secrets["password_hash"]
 
 
 #: What the example shows for the sake of the example; everything else it shows is a default.
@@ -68,22 +94,20 @@ SAMPLES = {
 }
 
 
-def default_of(each: Field[Any]) -> Any:
-    return each.default_factory() if each.default_factory is not MISSING else each.default
-
-
-def compare_with_defaults(settings: Any) -> Iterator[str]:
+def compare_with_defaults(table: Table) -> Iterator[str]:
     """Yield the fields that do not have their defaults."""
-    kind = type(settings).__name__.lower()
-    for each in fields(settings):
-        value = getattr(settings, each.name)
-        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+    kind = type(table).__name__.lower()
+    for name, value in table:
+        about = type(table).model_fields[name]
+        if isinstance(value, tuple) and value and isinstance(value[0], Table):
             for item in value:
                 yield from compare_with_defaults(item)
-        elif is_dataclass(value):
+        elif isinstance(value, Table):
             yield from compare_with_defaults(value)
-        elif not {each.name, f"{kind}.{each.name}"} & SAMPLES and value != default_of(each):
-            yield f"{kind}.{each.name}"
+        elif not {name, f"{kind}.{name}"} & SAMPLES and (
+            about.is_required() or value != about.get_default(call_default_factory=True)
+        ):
+            yield f"{kind}.{name}"
 
 
 def test_every_default_in_the_example_is_the_default() -> None:
@@ -91,45 +115,54 @@ def test_every_default_in_the_example_is_the_default() -> None:
     assert list(compare_with_defaults(settings)) == ["settings.secret_keys"]
 
 
-def keys_of(table: Table, name: str = "") -> Iterator[str]:
-    """Yield every key that a file may have, with its table: ``server.listen``."""
-    for key, node in table.keys.items():
-        match node:
-            case Table():
-                yield from keys_of(node, f"{name}{key}.")
-            case Array():
-                yield from keys_of(node.of, f"{name}{key}.")
-            case _:
-                yield f"{name}{key}"
+class Shown(NamedTuple):
+    """A key as the example shows it: whether it is set there, and what is said about it."""
+
+    is_set: bool
+    comment: str
 
 
-def test_the_example_shows_every_key() -> None:
-    shown, table = set(), ""
+def shown_keys() -> dict[str, Shown]:
+    """Return every key of the example, with its table: ``server.listen``."""
+    shown, table, before = {}, "", ""
     for line in EXAMPLE.read_text().splitlines():
         if header := re.match(r"\[+([a-z_.]+)\]", line):
             table = f"{header[1]}."
-            shown.add(header[1])
-        elif key := re.match(r"(?:# )?([a-z0-9_]+) = ", line):
-            shown.add(f"{table}{key[1]}")
-    assert set(keys_of(FILE)) <= shown
+        elif key := re.match(r"(# )?([a-z0-9_]+) = .*?(?: +# (.*))?$", line):
+            shown[f"{table}{key[2]}"] = Shown(key[1] is None, key[3] or before)
+        # A long comment has a line of its own.
+        before = line[2:] if line.startswith("# ") and " = " not in line else ""
+    return shown
 
 
-def tables_of(table: Table) -> Iterator[Table]:
-    yield table
-    for node in table.keys.values():
-        if isinstance(node, Table):
-            yield from tables_of(node)
-        elif isinstance(node, Array):
-            yield from tables_of(node.of)
+def keys_below(table: type[Table], name: str = "") -> Iterator[tuple[str, Key, str]]:
+    """Yield every key that a file may have, with its table, and what the model says about it."""
+    for key in keys_of(table).values():
+        if key.table is not None:
+            yield from keys_below(key.table, f"{name}{key.name}.")
+        else:
+            about = table.model_fields.get(key.field)
+            yield f"{name}{key.name}", key, (about and about.description) or ""
 
 
-def test_every_field_of_the_settings_has_a_key() -> None:
-    for table in tables_of(FILE):
-        filled = {table.fields.get(key, key) for key in table.keys}
-        if table is FILE:
-            filled |= {"secret_keys"}
-            filled -= {"secret_key", "secret_key_file"}
-        assert filled == {each.name for each in fields(table.makes)}
+def test_the_example_shows_every_key_and_no_other() -> None:
+    known = {name for name, _, _ in keys_below(Settings)}
+    shown = {name for name in shown_keys() if not name.startswith("scopes.")} | {"scopes"}
+    assert shown == known
+
+
+def test_the_example_says_of_each_key_what_its_model_says() -> None:
+    shown = shown_keys()
+    said = {name: shown[name].comment for name, _, about in keys_below(Settings) if about}
+    assert said == {name: about for name, _, about in keys_below(Settings) if about}
+
+
+def test_the_example_says_which_keys_are_required() -> None:
+    shown = shown_keys()
+    required = {name for name, key, _ in keys_below(Settings) if key.required}
+    assert required - {"secret_key"} == {
+        name for name in shown if re.match("required(?! for| or)", shown[name].comment)
+    }
 
 
 def test_nobody_knows_the_password_of_the_example() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.config.reader import Array, Table
-from gateway.config.schema import FILE
+from gateway.config.settings import Settings
+from gateway.config.tables.table import Kind, Table, keys_of
 from tests.config.config_samples import faults
 
 STRINGS = st.text(
@@ -26,17 +26,16 @@ VALUES = st.recursive(
 )
 
 
-def like(table: Table) -> st.SearchStrategy[dict[str, Any]]:
+def like(table: type[Table]) -> st.SearchStrategy[dict[str, Any]]:
     """Make tables that have the keys of ``table``, with any values."""
     keys: dict[str, st.SearchStrategy[Any]] = {}
-    for key, node in table.keys.items():
-        match node:
-            case Table():
-                keys[key] = like(node) | VALUES
-            case Array():
-                keys[key] = st.lists(like(node.of), max_size=2) | VALUES
-            case _:
-                keys[key] = VALUES
+    for name, key in keys_of(table).items():
+        if key.table is None:
+            keys[name] = VALUES
+        elif key.kind is Kind.TABLE:
+            keys[name] = like(key.table) | VALUES
+        else:
+            keys[name] = st.lists(like(key.table), max_size=2) | VALUES
     return st.fixed_dictionaries({}, optional=keys)
 
 
@@ -57,7 +56,7 @@ def toml(value: Any) -> str:
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
-@given(like(FILE))
+@given(like(Settings))
 def test_whatever_stands_in_a_file_each_fault_is_one_line(raw: dict[str, Any]) -> None:
     written = "".join(f"{key} = {toml(value)}\n" for key, value in raw.items())
     assert tomllib.loads(written).keys() == raw.keys()

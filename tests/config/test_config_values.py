@@ -42,10 +42,15 @@ def test_values_become_the_types_of_their_fields() -> None:
     )
     assert settings.scopes == {"project": "See your projects"}
     assert settings.clients == (
-        Client("my-app", "My App", ("https://app.example/cb",), ("project",)),
+        Client(
+            client_id="my-app",
+            name="My App",
+            redirect_uris=("https://app.example/cb",),
+            scopes=("project",),
+        ),
     )
-    assert settings.sign_in.users == (User("demo", USER_HASH),)
-    assert settings.routes == (Route("/a/**", ("GET", "PUT"), ("project",)),)
+    assert settings.sign_in.users == (User(name="demo", password_hash=USER_HASH),)
+    assert settings.routes == (Route(path="/a/**", methods=("GET", "PUT"), scopes=("project",)),)
 
 
 def test_settings_cannot_be_changed() -> None:

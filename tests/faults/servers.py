@@ -111,7 +111,7 @@ class Server:
     def decisions(self) -> int:
         """Count what gateways asked it since it started; nothing else sends these commands."""
         found = self.redis.info("commandstats")
-        return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("mget", "evalsha"))
+        return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "evalsha"))
 
     def errors(self, name: str) -> int:
         """Count how often it answered an error of this name since it started."""

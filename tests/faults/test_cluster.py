@@ -99,8 +99,8 @@ def test_every_key_of_a_grant_is_in_one_slot_and_grants_are_everywhere(
         having = [each for each in nodes.nodes if keys_of(each.redis, grant)]
         assert having == [nodes.owner(slot_of(grant))]
         kept = keys_of(having[0].redis, grant)
-        # The grant, and the access tokens of the redemption and of the refresh.
-        assert len(kept) == 3
+        # Everything is in one: also the access tokens of the redemption and of the refresh.
+        assert len(kept) == 1
         assert {having[0].ask("CLUSTER", "KEYSLOT", key) for key in kept} == {slot_of(grant)}
         used.add(having[0].port)
         assert spread.client.revoke(tokens.refresh).status_code == 200
@@ -307,6 +307,8 @@ def test_a_live_grant_that_is_missing_is_listed_after_one_repair(
         for index in (
             "gateway:grants-of-user:demo",
             f"gateway:grants-of-client:{grant[0]}:own-app",
+            "gateway:codes-of-user:demo",
+            "gateway:codes-of-client:own-app",
         ):
             assert nodes.owner(slot_of(index)).ask("ZREM", index, grant) == 1
     missing = {grant_id(each.access) for each in live}

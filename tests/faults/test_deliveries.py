@@ -25,6 +25,7 @@ from tests.support.processes import ROOT, python_module
 from tests.support.store import grant_id, grant_key, let_pass
 
 _NOTE = calls_of("note_delivery")
+_ENTRY = calls_of("list_in_index")
 _REDEEM = calls_of("redeem_code")
 _PATIENCE = 5.0
 _KEPT_URI = "https://kept.example/cb"
@@ -57,7 +58,13 @@ def kept_in_the_store(node: Server, patient_site: Site) -> Client:
     """A client that is asked of the store every time."""
     link = RedisClient(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
     Clients((), link, "gateway").add(
-        RegisteredClient("kept", "Kept", (_KEPT_URI,), ("project",), pkce="optional")
+        RegisteredClient(
+            client_id="kept",
+            name="Kept",
+            redirect_uris=(_KEPT_URI,),
+            scopes=("project",),
+            pkce="optional",
+        )
     )
     link.close()
     return Client(patient_site.gateway.url, "kept", redirect_uri=_KEPT_URI)
@@ -75,10 +82,10 @@ def waits(way: Proxy, site: Site, access: str, request: Callable[[], requests.Re
     # The one connection that is in use brings what was on its way before this answer.
     assert site.works(access)
     before = way.replies
-    way.hold_requests(*_NOTE)
+    way.hold_requests(*_NOTE, *_ENTRY)
     try:
         answer = timed(request)
-        # The note's is not among them: it does not come before heal().
+        # Those to the note, and to entries in the indexes, do not come before heal().
         assert answer.status == 200
         assert answer.seconds < _PATIENCE
         return way.replies - before

@@ -128,7 +128,7 @@ def test_a_server_that_says_that_it_is_a_replica_is_not_taken_for_the_primary(
         alone = f"redis+sentinel://{login}@127.0.0.1:{astray.port}/{PRIMARY_NAME}"
         link = RedisClient(Store(url=alone))
         with pytest.raises(StoreUnavailable):
-            link.commands(("MGET", "gateway:any"))
+            link.read_with_clock("gateway:any")
         link.close()
         assert replica.decisions() == before
         named = astray.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME)

@@ -111,7 +111,7 @@ class Crashing:
             store.incr("changes of the test")
             server = store.info("server")["process_id"]
         if keeper:
-            os.kill(int((self.gateway.data_dir / store_keeper.KEEPER_LOCK).read_text()), 9)
+            os.kill(int((self.gateway.data_dir / store_keeper.SUPERVISOR_LOCK).read_text()), 9)
         # Where it ended with its keeper, that was a kill as well.
         with suppress(ProcessLookupError):
             os.kill(server, signal.SIGKILL)

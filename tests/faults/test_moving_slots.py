@@ -7,7 +7,7 @@ answered at once, with the time limits of every day, wherever the keys of its gr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from gateway.tokens.token import Kind, TokenKeys, new_grant_id
 from tests.faults.servers import Server, wait_until
 from tests.faults.site import Site, at_once, insisting, site, timed, tokens_of
 from tests.faults.topologies import ClusterSet, cluster, slot_of
-from tests.support.store import grant_id, grant_key, keys_of
+from tests.support.store import grant_id, grant_key
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +38,21 @@ def moving(folder: Path, nodes: ClusterSet) -> Iterator[Site]:
         yield running
 
 
-#: Which keys of a grant have been moved already: the grant itself, its access token.
-WAYS = pytest.mark.parametrize(
-    "moved",
-    [(), ("grant",), ("access",), ("grant", "access")],
-    ids=["nothing", "the grant", "the access token", "both"],
-)
+#: Whether the grant has been moved already, while its slot is still open.
+WAYS = pytest.mark.parametrize("moved", [False, True], ids=["not yet", "already"])
 
 
 @contextmanager
-def half_moved(nodes: ClusterSet, grant: str, moved: Sequence[str]) -> Iterator[None]:
-    """Open the slot of a grant, move these keys of it, and the rest when the block ends."""
+def half_moved(nodes: ClusterSet, grant: str, *, moved: bool) -> Iterator[None]:
+    """Open the slot of a grant, move the grant if ``moved``, and the rest when the block ends."""
     # Replicas have no say in it.
     nodes = ClusterSet(nodes.nodes[:3])
     slot = slot_of(grant)
     source = nodes.owner(slot)
     target = nodes.nodes[(nodes.nodes.index(source) + 1) % 3]
-    keys = keys_of(source.redis, grant)
     nodes.begin_move(slot, target)
-    for key in keys:
-        if ("grant" if key == grant_key(grant) else "access") in moved:
-            nodes.move_keys(slot, target, key)
+    if moved:
+        nodes.move_keys(slot, target, grant_key(grant))
     try:
         yield
     finally:
@@ -68,11 +62,11 @@ def half_moved(nodes: ClusterSet, grant: str, moved: Sequence[str]) -> Iterator[
 
 @WAYS
 def test_a_grant_whose_slot_is_being_moved_lives_as_always(
-    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+    nodes: ClusterSet, moving: Site, *, moved: bool
 ) -> None:
     client = moving.client
     first = moving.tokens()
-    with half_moved(nodes, grant_id(first.access), moved):
+    with half_moved(nodes, grant_id(first.access), moved=moved):
         assert moving.works(first.access)
         second = tokens_of(client.refresh(first.refresh))
         assert moving.works(second.access)
@@ -92,22 +86,22 @@ def test_a_grant_whose_slot_is_being_moved_lives_as_always(
 
 @WAYS
 def test_a_grant_ends_while_its_slot_is_being_moved(
-    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+    nodes: ClusterSet, moving: Site, *, moved: bool
 ) -> None:
     tokens = moving.tokens()
-    with half_moved(nodes, grant_id(tokens.access), moved):
+    with half_moved(nodes, grant_id(tokens.access), moved=moved):
         assert moving.client.revoke(tokens.refresh).status_code == 200
         assert moving.use(tokens.access).status_code == 401
         assert moving.client.refresh(tokens.refresh).json()["error"] == "invalid_grant"
     assert moving.use(tokens.access).status_code == 401
 
 
-@pytest.mark.parametrize("moved", [(), ("grant",)], ids=["nothing", "the grant"])
+@WAYS
 def test_a_code_is_redeemed_once_while_its_slot_is_being_moved(
-    nodes: ClusterSet, moving: Site, moved: Sequence[str]
+    nodes: ClusterSet, moving: Site, *, moved: bool
 ) -> None:
     code = moving.code()
-    with half_moved(nodes, grant_id(code), moved):
+    with half_moved(nodes, grant_id(code), moved=moved):
         tokens = tokens_of(moving.client.redeem(code))
         assert moving.works(tokens.access)
         assert moving.works(tokens_of(moving.client.refresh(tokens.refresh)).access)
@@ -120,7 +114,7 @@ def test_a_code_is_redeemed_by_one_of_many_at_once_while_its_slot_is_being_moved
     nodes: ClusterSet, moving: Site
 ) -> None:
     code = moving.code()
-    with half_moved(nodes, grant_id(code), ()):
+    with half_moved(nodes, grant_id(code), moved=False):
         answers = at_once([partial(moving.client.redeem, code)] * 10)
     assert sum(each.status == 200 for each in answers) == 1
     assert {each.status for each in answers} <= {200, 400, 503}
@@ -134,8 +128,8 @@ def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
     store = TokenStore(link, "gateway", Tokens())
     grant = Grant(new_grant_id(), "service", None, "project", "file")
     access = TokenKeys((b"k" * 32,)).newest.random(Kind.ACCESS, grant.grant_id)
-    with half_moved(nodes, grant.grant_id, ()):
-        link.begin_request()
+    with half_moved(nodes, grant.grant_id, moved=False):
+        link.start_request_budget()
         assert isinstance(store.issue_access(grant, access), Issued)
         found = store.access_token(access)
         assert found is not None
@@ -172,16 +166,14 @@ def careful(folder: Path, followed: ClusterSet) -> Iterator[Site]:
 @WAYS
 @pytest.mark.parametrize("which", ["access", "refresh"])
 def test_a_revocation_waits_for_a_replica_of_the_node_that_it_changed(
-    followed: ClusterSet, careful: Site, moved: Sequence[str], which: str
+    followed: ClusterSet, careful: Site, which: str, *, moved: bool
 ) -> None:
     tokens = careful.tokens()
     grant = grant_id(tokens.access)
     source = followed.owner(slot_of(grant))
     number = followed.nodes.index(source)
-    with half_moved(followed, grant, moved):
-        key = "grant" if which == "refresh" else "access"
-        has_it = (number + 1) % 3 if key in moved else number
-        replica = followed.nodes[3 + has_it]
+    with half_moved(followed, grant, moved=moved):
+        replica = followed.nodes[3 + ((number + 1) % 3 if moved else number)]
         replica.pause()
         try:
             # Repeated as well, by the client or by the gateway: that finds nothing any more.
@@ -198,10 +190,10 @@ def test_a_revocation_waits_for_a_replica_of_the_node_that_it_changed(
 @WAYS
 @pytest.mark.parametrize("which", ["access", "refresh"])
 def test_a_revocation_that_replicas_have_is_acknowledged_and_told_as_one(
-    followed: ClusterSet, careful: Site, moved: Sequence[str], which: str
+    followed: ClusterSet, careful: Site, which: str, *, moved: bool
 ) -> None:
     tokens = careful.tokens()
-    with half_moved(followed, grant_id(tokens.access), moved):
+    with half_moved(followed, grant_id(tokens.access), moved=moved):
         assert careful.client.revoke(getattr(tokens, which)).status_code == 200
         line = json.loads(careful.gateway.audit.read_text().splitlines()[-1])
         assert (line["event"], line["outcome"]) == ("revoke", "allowed")

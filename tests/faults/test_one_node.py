@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.calls import calls_of
+from tests.faults.calls import VALIDATION, calls_of
 from tests.faults.proxy import Faults, Proxy, proxied
 from tests.faults.site import LIMIT, Site, at_once, insisting, seconds_until, site, timed, tokens_of
 from tests.faults.topologies import Server, wait_until
@@ -105,7 +105,7 @@ def test_so_it_is_under_threads(
 def test_one_lost_reply_is_asked_for_again_unseen(way: Proxy, standalone_site: Site) -> None:
     site = standalone_site
     tokens = site.tokens()
-    way.drop_replies(b"MGET")
+    way.drop_replies(VALIDATION)
     assert site.works(tokens.access)
     way.drop_replies(*calls_of("redeem_code"))
     code = site.code()

@@ -22,7 +22,7 @@ from tests.faults.topologies import Server, sentinel
 
 def _seconds_of_a_refusal(link: RedisClient) -> float:
     started = monotonic()
-    link.begin_request()
+    link.start_request_budget()
     with pytest.raises(StoreUnavailable):
         link.command("GET", "x")
     return monotonic() - started
@@ -53,7 +53,7 @@ def test_a_name_that_is_not_resolved_holds_nobody_up(node: Server, names: dict[s
     link = RedisClient(Store(url=f"redis://store.example:{node.port}"))
     assert _seconds_of_a_refusal(link) < LIMIT
     names["store.example"] = 1
-    link.begin_request()
+    link.start_request_budget()
     assert link.command("PING") == "PONG"
     link.close()
 
@@ -67,7 +67,7 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_one(
         link = RedisClient(Store(url=f"redis://store.example:{way.port}"))
         assert _seconds_of_a_refusal(link) < LIMIT
         way.heal()
-        link.begin_request()
+        link.start_request_budget()
         assert link.command("PING") == "PONG"
         link.close()
 
@@ -108,7 +108,7 @@ def test_sentinels_may_have_a_login_of_their_own(folder: Path) -> None:
             settings = Store(url=servers.url, sentinel_user=user, sentinel_password=password)
             link = RedisClient(settings)
             if is_let_in:
-                link.begin_request()
+                link.start_request_budget()
                 assert link.command("SET", "gateway:x", "1") == "OK"
             else:
                 assert _seconds_of_a_refusal(link) < LIMIT

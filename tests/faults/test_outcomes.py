@@ -88,7 +88,7 @@ def test_waiting_for_another_gateways_word_is_on_the_requests_account(
         redeem(request_id="first")
     way.heal()
 
-    link.begin_request()
+    link.start_request_budget()
     for _ in range(2):
         link.pause(0.9)
     started = monotonic()

@@ -17,7 +17,7 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from tests.faults.calls import calls_of
+from tests.faults.calls import VALIDATION, calls_of
 from tests.faults.history import Trouble
 from tests.faults.proxy import Faults, Proxy, proxied
 from tests.faults.servers import Server, wait_until
@@ -120,7 +120,7 @@ def _network_faults(way: Proxy) -> list[Fault]:
             ("rotate_refresh", calls_of("rotate_refresh")),
             ("revoke_token", calls_of("revoke_token")),
             ("note_delivery", note),
-            ("MGET", (b"MGET",)),
+            ("validation", (VALIDATION,)),
         )
         for many, lose, count in (
             ("a reply", way.drop_replies, 1),

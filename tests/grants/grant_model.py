@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from gateway.clients.registry import RegisteredClient
 from gateway.config.settings import Client
-from gateway.grants.grants import TokenResponse
+from gateway.grants.token_response import TokenResponse
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.pkce import s256_challenge
 from gateway.tokens.grant import Grant, Refusal, Refused
@@ -105,7 +105,7 @@ class Gateway(RuleBasedStateMachine):
                 "code_challenge_method": "S256",
             }
         request = asked(self.core, client, **parameters)
-        code, grant = self.core.grants.authorize(request, user)
+        code, grant, _ = self.core.authorization_server.authorize(request, user)
         self.lives[grant.grant_id] = Life(
             client,
             user,
@@ -233,7 +233,7 @@ class Gateway(RuleBasedStateMachine):
     def somebody_revokes(self, token: str, by: str) -> None:
         """A refresh token ends its grant; a code is no token and ends nothing."""
         life = self.lives[grant_id(token)]
-        done = self.core.grants.revoke(token, self._revoker(life, by))
+        done = self.core.authorization_server.revoke(self._revoker(life, by), {"token": token})
         if token == life.code:
             assert done is None
         elif not life.lives(self.now):
@@ -249,13 +249,14 @@ class Gateway(RuleBasedStateMachine):
         """It ends alone, and whatever gives it again gives it dead."""
         life = self.lives[grant_id(token)]
         access = sorted(life.access)[which % len(life.access)]
-        self.core.grants.revoke(access, self._revoker(life, by))
+        self.core.authorization_server.revoke(self._revoker(life, by), {"token": access})
         if by == "owner" and life.is_valid(access, self.now):
             life.access[access] = (0, life.access[access][1])
 
-    def _revoker(self, life: Life, by: str) -> Client | None:
+    def _revoker(self, life: Life, by: str) -> RegisteredClient | None:
         other = CLIENTS[1 - CLIENTS.index(life.client)]
-        return {"owner": life.client, "other": other, "": None}[by]
+        asking = {"owner": life.client, "other": other, "": None}[by]
+        return RegisteredClient(asking, "file") if asking else None
 
     @rule(user=st.sampled_from([*USERS, None]), client=st.sampled_from([*CLIENTS, None]))
     def operator_ends_grants(self, user: str | None, client: Client | None) -> None:
@@ -285,7 +286,7 @@ class Gateway(RuleBasedStateMachine):
     def every_access_token_is_judged_as_the_model_says(self) -> None:
         for life in getattr(self, "lives", {}).values():
             for text, (_, scope) in life.access.items():
-                found = self.core.grants.access_token(text)
+                found = self.core.access.access_token(text)
                 assert (found is not None) == life.is_valid(text, self.now)
                 if found is not None:
                     assert (found.client_id, found.user) == (life.client.client_id, life.user)
@@ -295,7 +296,9 @@ class Gateway(RuleBasedStateMachine):
     def only_the_newest_refresh_token_is_active(self) -> None:
         for life in getattr(self, "lives", {}).values():
             for text in {*life.rotated_at, life.current} - {""}:
-                answer = self.core.grants.introspection(text, life.client).members
+                asking = RegisteredClient(life.client, "file")
+                introspect = self.core.authorization_server.introspect
+                answer = introspect(asking, {"token": text}).members
                 assert answer["active"] == (life.lives(self.now) and text == life.current)
 
     @invariant()
@@ -310,6 +313,7 @@ class Gateway(RuleBasedStateMachine):
 
     def _exchange(self, client: Client, parameters: Mapping[str, str]) -> TokenResponse | str:
         try:
-            return self.core.grants.exchange(RegisteredClient(client, "file"), parameters)
+            registered = RegisteredClient(client, "file")
+            return self.core.authorization_server.exchange(registered, parameters)
         except OAuthError as fault:
             return fault.error

@@ -40,7 +40,7 @@ def start_gateway(data_dir: Path) -> Iterator[Gateway]:
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[str]:
-        package = str(Path(embedded_store.__file__).parent)
+        package = str(Path(embedded_store.__file__).parents[1])
         process = subprocess.Popen(
             [sys.executable, "-c", program, str(data_dir), *arguments],
             stdin=subprocess.DEVNULL,

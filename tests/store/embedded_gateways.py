@@ -96,7 +96,7 @@ def try_to_lock(lock: IO[str]) -> bool:
 
 
 def keeper_of(data_dir: Path) -> int:
-    return int((data_dir / store_keeper.KEEPER_LOCK).read_text())
+    return int((data_dir / store_keeper.SUPERVISOR_LOCK).read_text())
 
 
 def client_of(path: Path) -> redis.Redis:
@@ -122,12 +122,13 @@ def keys(path: Path) -> set[str]:
 
 def has_ended(data_dir: Path) -> bool:
     return not any(
-        is_locked(data_dir / lock) for lock in (store_keeper.KEEPER_LOCK, store_keeper.SERVER_LOCK)
+        is_locked(data_dir / lock)
+        for lock in (store_keeper.SUPERVISOR_LOCK, store_keeper.SERVER_LOCK)
     )
 
 
 def kill_keeper(data_dir: Path) -> None:
-    lock = data_dir / store_keeper.KEEPER_LOCK
+    lock = data_dir / store_keeper.SUPERVISOR_LOCK
     os.kill(keeper_of(data_dir), signal.SIGKILL)
     until(lambda: not is_locked(lock))
 
@@ -156,7 +157,7 @@ def end_without_lingering(store: EmbeddedStore) -> None:
 def kill_what_is_left(data_dir: Path) -> None:
     """Kill keeper and server: a lock that is held names a living process, not a stranger."""
     deadline = time.monotonic() + 5
-    for lock in (data_dir / store_keeper.KEEPER_LOCK, data_dir / store_keeper.SERVER_LOCK):
+    for lock in (data_dir / store_keeper.SUPERVISOR_LOCK, data_dir / store_keeper.SERVER_LOCK):
         while lock.exists() and is_locked(lock) and time.monotonic() < deadline:
             # Not yet written, or already gone: the next look tells.
             with contextlib.suppress(ValueError, ProcessLookupError):

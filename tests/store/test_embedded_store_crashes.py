@@ -134,7 +134,7 @@ def test_a_server_that_lost_its_keeper_is_ended_before_another_one_writes(
         path = data_dir / store_keeper.SOCKET
         until(lambda: store_keeper.ping(str(path)) == "PONG")
         write(path, "a")
-        with (data_dir / store_keeper.KEEPER_LOCK).open("w") as starting:
+        with (data_dir / store_keeper.SUPERVISOR_LOCK).open("w") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             with pytest.raises(EmbeddedStoreError, match="not yet that of the present keeper"):
                 store.ensure_running(timeout=0.1)

@@ -1,4 +1,4 @@
-"""The connections to a store: a bound, a fair queue for them, and answers that come later."""
+"""The connections to a store: their bound, their fair queue, and replies that come later."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from redis.exceptions import MaxConnectionsError, ResponseError
 from gateway.config.settings import Store
 from gateway.store.node import RedisNode
 from gateway.store.redis_client import RedisClient
+from tests.faults.calls import named
 from tests.support.serving import until
 from tests.support.store import embedded
 
@@ -37,7 +38,7 @@ def redis(data_dir: Path) -> Iterator[Redis]:
 
 @pytest.fixture
 def node(redis: Redis) -> Iterator[RedisNode]:
-    """A server to which there is one connection."""
+    """A server with one connection."""
     path = redis.connection_pool.connection_kwargs["path"]
     node = RedisNode({"path": path}, {}, connections=1, timeout=5.0)
     yield node
@@ -53,17 +54,17 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def occupied(
     node: RedisNode, threads: ThreadPoolExecutor, redis: Redis, key: str
 ) -> Future[list[Any]]:
-    """Use the one connection until something is pushed to ``key``."""
+    """Use the one connection until a value is pushed to ``key``."""
     using = threads.submit(node.send, [("BLPOP", key, 5)], monotonic() + 10)
     until(lambda: redis.info("clients")["blocked_clients"] == 1)
     return using
 
 
 def _wait(node: RedisNode, count: int) -> bool:
-    return len(node._waiting) == count
+    return len(node._pool._waiters) == count
 
 
-def test_who_waits_for_a_connection_is_served_in_turn(
+def test_threads_that_wait_for_a_connection_are_served_in_turn(
     node: RedisNode, threads: ThreadPoolExecutor, redis: Redis
 ) -> None:
     waiting = [occupied(node, threads, redis, "turn")]
@@ -77,7 +78,7 @@ def test_who_waits_for_a_connection_is_served_in_turn(
     assert redis.lrange("order", 0, -1) == ["0", "1", "2", "3"]
 
 
-def test_who_waits_too_long_is_told_so_and_takes_no_place_along(
+def test_a_thread_that_waits_too_long_gets_an_error_and_takes_no_place_along(
     node: RedisNode, threads: ThreadPoolExecutor, redis: Redis
 ) -> None:
     using = occupied(node, threads, redis, "long")
@@ -101,131 +102,131 @@ def test_many_at_once_leave_every_connection_where_it_was(
         return [node.send([("ECHO", number)], monotonic() + 10) for _ in range(100)]
 
     try:
-        for number, answers in enumerate(threads.map(ask, range(8))):
-            assert answers == [[str(number)]] * 100
-        assert len(node._free) == 3
-        assert not node._waiting
+        for number, replies in enumerate(threads.map(ask, range(8))):
+            assert replies == [[str(number)]] * 100
+        assert len(node._pool._free) == 3
+        assert not node._pool._waiters
     finally:
         node.close()
 
 
 @pytest.fixture
-def told() -> SimpleQueue[Any]:
-    """Where the answers to posted commands arrive."""
+def replies() -> SimpleQueue[Any]:
+    """The replies to posted commands, as their callbacks get them."""
     return SimpleQueue()
 
 
-def test_the_answer_to_a_posted_command_is_told_without_anybody_asking(
-    node: RedisNode, told: SimpleQueue[Any]
+def test_the_reply_to_a_posted_command_is_read_without_another_command(
+    node: RedisNode, replies: SimpleQueue[Any]
 ) -> None:
     for number in range(3):
-        node.post(("ECHO", number), monotonic() + 5, told.put)
-        assert told.get(timeout=5) == str(number)
+        node.post(("ECHO", number), monotonic() + 5, replies.put)
+        assert replies.get(timeout=5) == str(number)
 
 
-def test_the_answers_to_posted_commands_are_nobody_elses(
-    node: RedisNode, told: SimpleQueue[Any]
+def test_the_replies_to_posted_commands_go_to_their_own_callbacks(
+    node: RedisNode, replies: SimpleQueue[Any]
 ) -> None:
-    """They come first on a connection that owes them, and go to whom they are owed."""
+    """On their connection they come before the replies to later commands."""
     for number in range(50):
-        node.post(("ECHO", f"posted {number}"), monotonic() + 5, told.put)
-        node.post(("GET",), monotonic() + 5, told.put)
+        node.post(("ECHO", f"posted {number}"), monotonic() + 5, replies.put)
+        node.post(("GET",), monotonic() + 5, replies.put)
         assert node.send([("ECHO", "a"), ("ECHO", number)], monotonic() + 5) == ["a", str(number)]
-        assert told.get_nowait() == f"posted {number}"
-        assert isinstance(told.get_nowait(), ResponseError)
+        assert replies.get_nowait() == f"posted {number}"
+        assert isinstance(replies.get_nowait(), ResponseError)
 
 
-def test_many_who_post_and_ask_at_once_get_each_their_own(
+def test_threads_that_post_and_send_at_once_get_their_own_replies(
     redis: Redis, threads: ThreadPoolExecutor
 ) -> None:
     path = redis.connection_pool.connection_kwargs["path"]
     node = RedisNode({"path": path}, {}, connections=3, timeout=5.0)
-    told: SimpleQueue[Any] = SimpleQueue()
+    replies: SimpleQueue[Any] = SimpleQueue()
 
     def work(worker: int) -> list[list[Any]]:
-        answers = []
+        own = []
         for number in range(60):
             posted = f"{worker} {number}"
-            node.post(("ECHO", posted), monotonic() + 10, partial(_put_both, told, posted))
-            answers.append(node.send([("ECHO", worker)], monotonic() + 10))
-        return answers
+            node.post(("ECHO", posted), monotonic() + 10, partial(_put_both, replies, posted))
+            own.append(node.send([("ECHO", worker)], monotonic() + 10))
+        return own
 
     try:
-        for worker, answers in enumerate(threads.map(work, range(8))):
-            assert answers == [[str(worker)]] * 60
+        for worker, own in enumerate(threads.map(work, range(8))):
+            assert own == [[str(worker)]] * 60
         for _ in range(8 * 60):
-            posted, answer = told.get(timeout=5)
-            assert answer == posted
+            posted, reply = replies.get(timeout=5)
+            assert reply == posted
         until(lambda: not node._is_reading)
-        assert len(node._free) == 3
-        assert told.empty()
+        assert len(node._pool._free) == 3
+        assert replies.empty()
     finally:
         node.close()
 
 
-def _put_both(told: SimpleQueue[Any], posted: str, answer: Any) -> None:
-    told.put((posted, answer))
+def _put_both(replies: SimpleQueue[Any], posted: str, reply: Any) -> None:
+    replies.put((posted, reply))
 
 
-def test_what_was_posted_on_a_connection_that_breaks_is_told_as_lost(
-    node: RedisNode, redis: Redis, told: SimpleQueue[Any]
+def test_the_callback_of_a_posted_command_hears_of_a_connection_that_breaks(
+    node: RedisNode, redis: Redis, replies: SimpleQueue[Any]
 ) -> None:
-    node.post(("BLPOP", "nobody pushes", 5), monotonic() + 5, told.put)
+    node.post(("BLPOP", "nobody pushes", 5), monotonic() + 5, replies.put)
     until(lambda: redis.info("clients")["blocked_clients"] == 1)
     redis.client_kill_filter(_type="normal", skipme=True)
-    assert isinstance(told.get(timeout=5), RedisConnectionError)
+    assert isinstance(replies.get(timeout=5), RedisConnectionError)
     assert node.send([("PING",)], monotonic() + 5) == ["PONG"]
-    assert told.empty()
+    assert replies.empty()
 
 
-def test_what_was_posted_arrives_also_where_the_connection_is_closed_at_once(
-    redis: Redis, told: SimpleQueue[Any]
+def test_a_posted_command_arrives_although_the_connection_is_closed_at_once(
+    redis: Redis, replies: SimpleQueue[Any]
 ) -> None:
     path = redis.connection_pool.connection_kwargs["path"]
     for number in range(20):
         node = RedisNode({"path": path}, {}, connections=1, timeout=5.0)
-        node.post(("RPUSH", "posted", number), monotonic() + 5, told.put)
+        node.post(("RPUSH", "posted", number), monotonic() + 5, replies.put)
         node.close()
-        assert isinstance(told.get(timeout=5), RedisConnectionError)
+        assert isinstance(replies.get(timeout=5), RedisConnectionError)
     until(lambda: redis.llen("posted") == 20)
 
 
-def test_what_is_posted_while_the_last_answers_are_read_is_told_too(
-    node: RedisNode, told: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
+def test_the_reply_to_a_command_posted_while_the_last_replies_are_read_is_read_too(
+    node: RedisNode, replies: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that reads them is about to end, and no other one is begun beside it."""
-    read_owed, late = node._read_owed, ["late"]
+    """The reading thread is about to end, and no second one is started beside it."""
+    read_pending, late = node._read_pending, ["late"]
 
     def then_post() -> None:
-        read_owed()
+        read_pending()
         if late:
-            node.post(("ECHO", late.pop()), monotonic() + 5, told.put)
+            node.post(("ECHO", late.pop()), monotonic() + 5, replies.put)
 
-    monkeypatch.setattr(node, "_read_owed", then_post)
-    node.post(("ECHO", "first"), monotonic() + 5, told.put)
-    assert told.get(timeout=5) == "first"
-    assert told.get(timeout=5) == "late"
+    monkeypatch.setattr(node, "_read_pending", then_post)
+    node.post(("ECHO", "first"), monotonic() + 5, replies.put)
+    assert replies.get(timeout=5) == "first"
+    assert replies.get(timeout=5) == "late"
 
 
-def test_whoever_is_told_of_a_loss_takes_no_connection_along(
+def test_a_callback_that_raises_takes_no_connection_along(
     redis: Redis, threads: ThreadPoolExecutor
 ) -> None:
-    """Not even by an error: the host of a wrapped application may end its greenlet there."""
+    """The host of a wrapped application may end its greenlet in the callback."""
     path = redis.connection_pool.connection_kwargs["path"]
     node = RedisNode({"path": path}, {}, connections=3, timeout=5.0)
 
-    def fail(answer: object) -> None:
+    def fail(reply: object) -> None:
         raise KeyboardInterrupt
 
     try:
         node.post(("ECHO", 1), monotonic() + 5, fail)
         with suppress(KeyboardInterrupt):
             node.drop_idle()
-        assert len(node._free) == 3
+        assert len(node._pool._free) == 3
         node.post(("ECHO", 1), monotonic() + 5, fail)
         with suppress(KeyboardInterrupt):
             node.send([("ECHO", 2)], monotonic() + 5)
-        assert len(node._free) == 3
+        assert len(node._pool._free) == 3
     finally:
         node.close()
 
@@ -237,39 +238,41 @@ def link(data_dir: Path, redis: Redis) -> Iterator[RedisClient]:
     link.close()
 
 
-def test_a_posted_script_that_was_answered_with_an_error_is_lost(
-    link: RedisClient, redis: Redis
-) -> None:
-    """Whatever the error: that it is on its way to another node, or that nothing is written."""
+def test_a_posted_script_whose_reply_is_an_error_is_lost(link: RedisClient, redis: Redis) -> None:
+    """Any error counts: a redirection to another node, or a refused write."""
     redis.rpush("a-list", "x")
     lost: SimpleQueue[bool] = SimpleQueue()
-    link.post("note_delivery", ["no-grant"], ["x", 1], lost=partial(lost.put, False))
-    link.post("note_delivery", ["a-list"], ["x", 1], lost=partial(lost.put, True))
+    link.post(named("note_delivery"), ["no-grant"], ["x", 1], on_lost=partial(lost.put, False))
+    link.post(named("note_delivery"), ["a-list"], ["x", 1], on_lost=partial(lost.put, True))
     assert lost.get(timeout=5)
     assert lost.empty()
 
 
-def test_a_link_that_was_closed_and_is_used_again_hears_of_what_is_lost(
+def test_a_client_that_was_closed_and_is_used_again_hears_of_lost_scripts(
     link: RedisClient, redis: Redis
 ) -> None:
     redis.rpush("another-list", "x")
     lost: SimpleQueue[str] = SimpleQueue()
-    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "before"))
+    link.post(
+        named("note_delivery"), ["another-list"], ["x", 1], on_lost=partial(lost.put, "before")
+    )
     link.close()
-    link.post("note_delivery", ["another-list"], ["x", 1], lost=partial(lost.put, "after"))
+    link.post(
+        named("note_delivery"), ["another-list"], ["x", 1], on_lost=partial(lost.put, "after")
+    )
     assert lost.get(timeout=5) == "after"
     assert lost.empty()
 
 
-def test_where_no_thread_is_to_be_had_whoever_needs_it_waits(
-    node: RedisNode, told: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
+def test_without_a_new_thread_the_calling_thread_waits(
+    node: RedisNode, replies: SimpleQueue[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To open the connection, and for the answer to what was posted."""
+    """For the connection to open, and for the reply to a posted command."""
 
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    node.post(("ECHO", "x"), monotonic() + 5, told.put)
-    assert told.get_nowait() == "x"
+    node.post(("ECHO", "x"), monotonic() + 5, replies.put)
+    assert replies.get_nowait() == "x"
     assert node.send([("PING",)], monotonic() + 5) == ["PONG"]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from redis import Redis
 
 from gateway.assembly import Core, core
-from gateway.config.settings import Client, Provider, Settings, SignIn, Store, Tokens
-from gateway.grants.authorization import AuthorizationRequest, authorization_request
+from gateway.config.settings import Client, Settings, SignIn, Store, Tokens
+from gateway.grants.authorization import AuthorizationRequest
 from gateway.store.redis_client import RedisClient
 from tests.support.store import embedded
 
@@ -48,20 +47,16 @@ class Stand:
 
     def gateway(self, *secret_keys: bytes, **changes: Any) -> Core:
         """Build what decides about grants, with these secret keys, newest first."""
-        return core(
-            replace(
-                Settings(
-                    issuer="https://gateway.example",
-                    secret_keys=secret_keys or (b"k" * 32,),
-                    store=Store(data_dir=self.data_dir, timeout=5.0),
-                    tokens=LIFETIMES,
-                    clients=CLIENTS,
-                    scopes=MappingProxyType(dict.fromkeys(SCOPES, "")),
-                    sign_in=SignIn(method="remote_user"),
-                ),
-                **changes,
-            )
+        settings = Settings(
+            issuer="https://gateway.example",
+            secret_keys=secret_keys or (b"k" * 32,),
+            store=Store(data_dir=self.data_dir, timeout=5.0),
+            tokens=LIFETIMES,
+            clients=CLIENTS,
+            scopes=dict.fromkeys(SCOPES, "Words"),
+            sign_in=SignIn(method="remote_user"),
         )
+        return core(settings.model_copy(update=changes))
 
 
 @contextmanager
@@ -81,4 +76,4 @@ def asked(gateway: Core, client: Client, **parameters: str) -> AuthorizationRequ
         "redirect_uri": client.redirect_uris[0],
         **parameters,
     }
-    return authorization_request([*pairs.items()], gateway.clients, Provider())
+    return gateway.authorization_server.authorization_request([*pairs.items()])

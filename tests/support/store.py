@@ -12,8 +12,10 @@ from redis import Redis
 
 from gateway.store.embedded import EmbeddedStore
 
+#: Members of a grant that are times, in seconds or ms, and lists of names with times in ms.
+_TIMES_S = ("since", "used", "listed")
 _TIMES_MS = ("ends",)
-_TIMES_S = ("since", "used")
+_LISTS_MS = ("access", "revoked", "rotated")
 
 
 def grant_id(token: str) -> str:
@@ -41,12 +43,12 @@ def grant_key(grant: str) -> str:
 
 
 def keys_of(redis: Redis, grant: str) -> list[str]:
-    """Return every key of a grant: its own, and its access tokens'."""
+    """Return every key of a grant."""
     return list(redis.scan_iter(match=f"{grant_key(grant)}*", count=1000))
 
 
 def stored_grant(redis: Redis, grant: str) -> dict[str, Any]:
-    """Return a grant as it is kept."""
+    """Return a grant as it is kept, or the record of its end."""
     stored = redis.get(grant_key(grant))
     assert isinstance(stored, str)
     members: dict[str, Any] = json.loads(stored)
@@ -55,38 +57,22 @@ def stored_grant(redis: Redis, grant: str) -> dict[str, Any]:
 
 def let_pass(redis: Redis, grant: str, seconds: int) -> None:
     """Move a grant with all its tokens ``seconds`` towards its end, as if they had passed."""
-    for key in keys_of(redis, grant):
-        left = redis.pttl(key) - seconds * 1000
-        if left <= 0:
-            redis.delete(key)
-            continue
-        redis.pexpire(key, left)
-        if key == f"{grant_key(grant)}:ended":
-            # There is no time in it.
-            continue
-        value = str(redis.get(key))
-        redis.set(
-            key,
-            _earlier_grant(value, seconds)
-            if key == grant_key(grant)
-            else _earlier_access(value, seconds),
-            keepttl=True,
-        )
+    key = grant_key(grant)
+    left = redis.pttl(key) - seconds * 1000
+    if left > 0:
+        redis.set(key, _earlier(stored_grant(redis, grant), seconds), px=left)
+    else:
+        redis.delete(key)
 
 
-def _earlier_grant(value: str, seconds: int) -> str:
-    grant = json.loads(value)
-    for name in _TIMES_MS:
-        if name in grant:
-            grant[name] -= seconds * 1000
+def _earlier(grant: dict[str, Any], seconds: int) -> str:
     for name in _TIMES_S:
         if name in grant:
             grant[name] -= seconds
-    if grant.get("rotated"):
-        grant["rotated"] = [[token, at - seconds * 1000] for token, at in grant["rotated"]]
+    for name in _TIMES_MS:
+        if name in grant:
+            grant[name] -= seconds * 1000
+    for name in _LISTS_MS:
+        if name in grant:
+            grant[name] = {each: time - seconds * 1000 for each, time in grant[name].items()}
     return json.dumps(grant, ensure_ascii=False)
-
-
-def _earlier_access(value: str, seconds: int) -> str:
-    expires_at, space, scope = value.partition(" ")
-    return f"{int(expires_at) - seconds}{space}{scope}" if expires_at else value

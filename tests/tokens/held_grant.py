@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,10 +83,10 @@ class Held:
         return self.key.derived(Kind.ACCESS, token, scope)
 
     def value(self) -> str | None:
-        """Return the grant as it is kept now."""
+        """Return the grant as it is kept now, ``None`` if it has ended."""
         value = self.redis.get(grant_key(self.code.grant_id))
         assert value is None or isinstance(value, str)
-        return value
+        return None if value is None or "ended" in json.loads(value) else value
 
     def set_back(self, value: str | None) -> None:
         """Restore what the grant was before, as a store does that lost its last second."""

@@ -6,6 +6,7 @@ last one. Without that line it is begun, and may be broken off in the middle.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -14,13 +15,16 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from gateway.config.settings import Store
-from gateway.store.redis_client import RedisClient, StoreUnavailable, script
+from gateway.store.format import FORMAT
+from gateway.store.redis_client import RedisClient, Script, StoreUnavailable, script
 from tests.faults.topologies import Server, one_node
 
 #: Those that declare more than that they are scripts; whoever adds one says here why it may.
 FLAGS = {
+    # A few bytes, once in the life of a store.
+    "claim_format": "flags=allow-oom",
     # They take back, or say what was given: no more memory than there was before, or hardly any.
-    "end_access": "flags=allow-oom",
+    "drop_from_index": "flags=allow-oom",
     "mark_change": "flags=allow-oom",
     "note_delivery": "flags=allow-oom",
     "revoke_token": "flags=allow-oom",
@@ -29,15 +33,28 @@ FLAGS = {
 }
 #: Arguments with which each of these has something to do.
 ARGUMENTS: dict[str, list[str | int]] = {
-    "end_access": [1000],
+    "claim_format": [FORMAT],
+    "drop_from_index": ["grant"],
     "mark_change": [],
     "note_delivery": ["digest", 1],
-    "revoke_token": [""],
+    "revoke_token": ["", ""],
     "scan_index": ["0", 100],
 }
-SCRIPTS = sorted(
-    each.name.removesuffix(".lua") for each in files("gateway.tokens").joinpath("lua").iterdir()
-)
+
+
+def _scripts() -> dict[str, Script]:
+    """Return every script of every package, by its name."""
+    found = {}
+    for package in ("gateway.store", "gateway.tokens"):
+        for each in files(package).joinpath("lua").iterdir():
+            name = each.name.removesuffix(".lua")
+            if name != "prelude":
+                assert name not in found
+                found[name] = script(package, name)
+    return found
+
+
+SCRIPTS = _scripts()
 #: What comes on connections: no step of a script.
 _BESIDE = {"client", "eval", "evalsha", "info"}
 
@@ -75,9 +92,26 @@ def steps(node: Server) -> dict[str, int]:
 
 
 def test_every_script_declares_itself_in_its_first_line() -> None:
-    declared = {name: script(name).text.splitlines()[0] for name in SCRIPTS}
+    declared = {name: each.text.splitlines()[0] for name, each in SCRIPTS.items()}
     assert declared == {name: f"#!lua {FLAGS.get(name, '')}".rstrip() for name in SCRIPTS}
     assert SCRIPTS
+
+
+def test_a_script_has_its_name_and_its_format_behind_that_line() -> None:
+    for name, each in SCRIPTS.items():
+        assert each.text.splitlines()[1:3] == [f"-- {name}", f"local FORMAT = {FORMAT}"]
+
+
+def test_a_script_has_of_the_prelude_what_it_uses_and_no_more() -> None:
+    functions = {
+        name: re.findall(r"^local function (\w+)", each.text, re.MULTILINE)
+        for name, each in SCRIPTS.items()
+    }
+    assert functions["drop_from_index"] == ["now_ms", "tidy_index"]
+    assert functions["scan_index"] == functions["count_attempt"] == []
+    for name, defined in functions.items():
+        for each in defined:
+            assert len(re.findall(rf"\b{each}\(", SCRIPTS[name].text)) > 1
 
 
 @pytest.mark.parametrize("name", [each for each in SCRIPTS if each not in FLAGS])
@@ -86,11 +120,11 @@ def test_a_script_that_needs_memory_is_refused_before_its_first_step(
 ) -> None:
     keys = [f"gateway:{{of-{name}}}:{number}" for number in range(2)]
     # Known by name already; so the only thing to refuse is its run.
-    node.ask("SCRIPT", "LOAD", script(name).text)
+    node.ask("SCRIPT", "LOAD", SCRIPTS[name].text)
     with out_of_memory(node):
         before = steps(node)
         with pytest.raises(StoreUnavailable) as refused:
-            link.run(name, keys, ["1"] * 12)
+            link.run(SCRIPTS[name], keys, ["1"] * 13)
         assert isinstance(refused.value.__cause__, OutOfMemoryError)
         assert steps(node) == before
 
@@ -99,8 +133,8 @@ def test_a_script_that_needs_memory_is_refused_before_its_first_step(
 def test_a_script_that_needs_no_memory_is_run_without(
     node: Server, link: RedisClient, name: str
 ) -> None:
-    node.ask("SCRIPT", "LOAD", script(name).text)
+    node.ask("SCRIPT", "LOAD", SCRIPTS[name].text)
     with out_of_memory(node):
         before = steps(node)
-        link.run(name, [f"gateway:{{of-{name}}}"], ARGUMENTS[name])
+        link.run(SCRIPTS[name], [f"gateway:{{of-{name}}}"], ARGUMENTS[name])
         assert steps(node) != before

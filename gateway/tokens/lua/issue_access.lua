@@ -1,15 +1,15 @@
 #!lua
--- A grant without a user: a client's own access token (RFC 6749 §4.4).
--- KEYS  1 grant   2 access token, absent while it is elsewhere
--- ARGV  1 the grant (JSON)   2 access token lifetime (ms)
--- Returns the access token's value. Safe to repeat: the same call writes the same grant and token.
-local grant = cjson.decode(ARGV[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-grant.since = tonumber(time[1])
+-- Keep a grant without a user: a client's own access token (RFC 6749 §4.4).
+-- KEYS  1 grant
+-- ARGV  the names below
+-- Returns 'ok'. Safe to repeat: the same call writes the same grant and token.
+local grant_json, access = unpack(ARGV)
+local access_ms = numbers(3, 3)
+local grant = cjson.decode(grant_json)
+local now = now_ms()
+grant.since = math.floor(now / 1000)
 grant.used = grant.since
-grant.ends = now + tonumber(ARGV[2])
-local access = string.format('%d ', math.floor(grant.ends / 1000)) .. grant.scope
-redis.call('SET', KEYS[1], cjson.encode(grant), 'PX', ARGV[2])
-if KEYS[2] then redis.call('SET', KEYS[2], access, 'PX', ARGV[2]) end
-return access
+grant.ends = now + access_ms
+give_access(grant, access, grant.scope, grant.ends, now)
+write_grant(KEYS[1], grant, now, access_ms)
+return 'ok'

@@ -1,11 +1,12 @@
 #!lua
--- Enter a grant in the index of a user or a client, scored by when it ends at the latest.
--- KEYS  1 index   ARGV  1 grant id   2 latest lifetime (ms)
--- Entries past their score are dropped. Safe to repeat.
-local now = tonumber(redis.call('TIME')[1])
-local lifetime = math.ceil(tonumber(ARGV[2]) / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-redis.call('ZADD', KEYS[1], 'GT', now + lifetime, ARGV[1])
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-redis.call('EXPIREAT', KEYS[1], math.floor(tonumber(last[2])) + 1)
+-- Enter a grant in an index, scored by when it ends at the latest (seconds).
+-- KEYS  1 index
+-- ARGV  the names below. `lifetime_ms` is counted from now on by the index's own server, so the
+--       clocks of two nodes need not agree.
+-- Returns 'ok'. Safe to repeat: an entry is lengthened, never shortened.
+local grant_id = ARGV[1]
+local lifetime_ms = numbers(2, 2)
+local now = now_ms()
+redis.call('ZADD', KEYS[1], 'GT', math.ceil((now + lifetime_ms) / 1000), grant_id)
+tidy_index(KEYS[1], now)
 return 'ok'

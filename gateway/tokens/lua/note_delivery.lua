@@ -1,19 +1,20 @@
 #!lua flags=allow-oom
--- The answer of redeem_code or rotate_refresh has arrived: since then a repetition counts.
+-- Note that the answer of redeem_code or rotate_refresh has arrived. Since then a repetition
+-- counts as one.
 -- KEYS  1 grant
--- ARGV  1 id of the request that redeemed the code, or the refresh token (digest)
---       2 when that answer was made (ms, the store's clock): this may be told much later
--- Returns 1 if that was not known yet. Safe to repeat.
-local stored = redis.call('GET', KEYS[1])
-if not stored then return 0 end
-local grant = cjson.decode(stored)
-if not grant.undelivered or grant.undelivered[1] ~= ARGV[1] then return 0 end
+-- ARGV  the names below. `request` is the id of the request that redeemed the code, or the
+--       refresh token (digest). `made_at` is when its answer was made (ms, the store's clock):
+--       the note may come much later.
+-- Returns 1 if that was not known yet. Safe to repeat. The grant gets smaller for it.
+local request = ARGV[1]
+local made_at = numbers(2, 2)
+local grant = read_grant(KEYS[1])
+if not grant or not is_undelivered(grant, request) then return 0 end
 grant.undelivered = nil
-local time = redis.call('TIME')
--- Another server's clock may be ahead of this one's; no grace time begins in the future.
-local made_at = math.min(tonumber(ARGV[2]), time[1] * 1000 + math.floor(time[2] / 1000))
-for _, entry in ipairs(grant.rotated or {}) do
-  if entry[1] == ARGV[1] then entry[2] = made_at end
+local now = now_ms()
+if grant.rotated and grant.rotated[request] then
+  -- The clock of another server may be ahead of this one's: no grace time begins in the future.
+  grant.rotated[request] = math.min(made_at, now)
 end
-redis.call('SET', KEYS[1], cjson.encode(grant), 'KEEPTTL')
+write_grant(KEYS[1], grant, now)
 return 1

@@ -251,6 +251,11 @@ def test_the_name_localhost_is_registered_with_its_port(demo: Browser, uri: str)
     ],
 )
 def test_what_no_answer_may_be_sent_to_cannot_be_registered(uri: str) -> None:
-    settings = Settings("https://gateway.test", (b"k" * 32,), scopes={"project": "Words"})
-    [fault] = client_faults(ClientSettings("app", "App", (uri,), ("project",)), settings)
+    settings = Settings(
+        issuer="https://gateway.test", secret_keys=(b"k" * 32,), scopes={"project": "Words"}
+    )
+    client = ClientSettings.model_construct(
+        client_id="app", name="App", redirect_uris=(uri,), scopes=("project",)
+    )
+    [fault] = client_faults(client, settings)
     assert "redirect_uris" in fault

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from oauthlib.oauth2 import (  # type: ignore[import-untyped]  # it publishes no types
+from oauthlib.oauth2 import (
     AccessDeniedError,
     BackendApplicationClient,
     InvalidClientError,

@@ -1,0 +1,1 @@
+"""The tables of the configuration: one frozen pydantic model each."""
