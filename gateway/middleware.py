@@ -27,6 +27,7 @@ from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.responses import refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.tokens.grant import AccessToken
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -87,8 +88,7 @@ class OAuthGateway:
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
         # identity
-        self._remove_claims(environ)
-        self._parts.identity.write(environ, decision.token)
+        self._write_identity(environ, decision.token)
         # backend
         return self._app(environ, start_response)
 
@@ -114,13 +114,14 @@ class OAuthGateway:
             escaped=self._raw_target,
         )
 
-    def _remove_claims(self, environ: Environ) -> None:
-        """Remove what the client says of itself, and add the operator's headers."""
+    def _write_identity(self, environ: Environ, token: AccessToken | None) -> None:
+        """Replace the client's words about itself by the gateway's and the operator's."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
         if not self._pass_authorization:
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
+        self._parts.identity.write(environ, token)
 
     def _refuse(
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
@@ -135,5 +136,6 @@ class OAuthGateway:
         return respond(fault, environ, start_response)
 
     def _audit(self, environ: Environ, decision: Allowed | Denied | Unavailable) -> None:
-        request = judged_request(environ, self._parts.proxies.client_of(environ))
-        self._parts.audit.decision(request, decision)
+        if self._parts.audit.logs(decision):
+            request = judged_request(environ, self._parts.proxies.client_of(environ))
+            self._parts.audit.decision(request, decision)

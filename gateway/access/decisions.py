@@ -42,7 +42,7 @@ class Allowed:
 
     def audit_members(self) -> dict[str, Value]:
         """Return whose token it is."""
-        return {} if self.token is None else _about(self.token)
+        return {} if self.token is None else _token_members(self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Denied:
         """Return the reason, and whose token it is, as far as that is known."""
         whose: dict[str, Value] = {"grant_id": self.grant_id}
         if self.token is not None:
-            whose = _about(self.token)
+            whose = _token_members(self.token)
         return {"status": self.status, "why": self.why, **whose}
 
 
@@ -139,7 +139,7 @@ def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
     )
 
 
-def _about(token: AccessToken) -> dict[str, Value]:
+def _token_members(token: AccessToken) -> dict[str, Value]:
     return {"client_id": token.client_id, "user": token.user, "grant_id": token.grant_id}
 
 
