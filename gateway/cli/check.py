@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.failures import words_for_errors
 from gateway.cli.operations import CONFIG, count_of, open_core
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Settings
 
 
 @click.command()
@@ -29,8 +33,17 @@ def check(path: Path, *, ask_store: bool) -> None:
     )
     users = count_of(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
+    click.echo(f"A path that no route matches: {_unmatched(settings)} ([access] unmatched).")
     if ask_store:
         _check_store(path)
+
+
+def _unmatched(settings: Settings) -> str:
+    """Say what such a request needs, since that is easily forgotten."""
+    if settings.access.unmatched == "deny":
+        return "refused"
+    scopes = " ".join(settings.access.unmatched_scopes)
+    return f"a token with the scope {scopes}" if scopes else "any valid token is enough"
 
 
 def _check_store(path: Path) -> None:

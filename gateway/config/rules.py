@@ -250,6 +250,21 @@ def route_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
         yield from _unknown_scopes(settings, _ROUTES.item(position, route.path), route.scopes)
 
 
+def unmatched_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
+    """No token could ever have a scope that is not in ``[scopes]``; nor does one help with deny."""
+    access, place = settings.access, TOP.table("access")
+    for scope in access.unmatched_scopes:
+        if scope not in settings.scopes:
+            nearest = nearest_name(scope, settings.scopes)
+            fault = ConfigFault(
+                place.key("unmatched_scopes"), f"{scope!r} is not in [scopes]", nearest
+            )
+            yield CrossCheckFault(fault, (_SCOPES.header,))
+    if access.unmatched == "deny" and access.unmatched_scopes:
+        message = 'must not be there beside unmatched = "deny"'
+        yield _clash(place.key("unmatched_scopes"), message, place.key("unmatched"))
+
+
 def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
     """The first route that matches wins: a second one for the same path and methods never does."""
     taken: dict[str, set[str] | None] = {}
@@ -291,6 +306,7 @@ _RULES: tuple[_Rule, ...] = (
     user_names_are_distinct,
     public_routes_need_no_scopes,
     route_scopes_are_known,
+    unmatched_scopes_are_known,
     routes_can_be_reached,
     identity_headers_are_distinct,
     added_headers_are_not_identity,

@@ -15,7 +15,15 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from gateway.config.grammar import GRANT_TYPES, issuer_fault, scope_token_fault
-from gateway.config.tables.oauth import Client, EndpointPaths, Identity, Provider, Route, Tokens
+from gateway.config.tables.oauth import (
+    Access,
+    Client,
+    EndpointPaths,
+    Identity,
+    Provider,
+    Route,
+    Tokens,
+)
 from gateway.config.tables.running import AuditLog, Limits, Server, Store, Upstream
 from gateway.config.tables.sign_in import RemoteUser, SignIn, UpstreamSession, User
 from gateway.config.tables.table import Secret, Table
@@ -23,6 +31,7 @@ from gateway.config.values import FrozenMapping, Name, OneOrSomeOf, SecretKey, T
 
 __all__ = [
     "GRANT_TYPES",
+    "Access",
     "AuditLog",
     "Client",
     "EndpointPaths",
@@ -72,5 +81,6 @@ class Settings(Table):
     scopes: FrozenMapping[_ScopeName, Name] = Field(default_factory=lambda: MappingProxyType({}))
     clients: Tables[Client] = ()
     sign_in: SignIn = SignIn()
+    access: Access = Access()
     routes: Tables[Route] = ()
     identity: Identity = Identity()

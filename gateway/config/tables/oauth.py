@@ -128,6 +128,15 @@ class Route(Table):
     """the rule is for requests to this host alone, whatever the port; absent: every host"""
 
 
+class Access(Table):
+    """``[access]``: what a request needs whose path no route matches."""
+
+    unmatched: Literal["token", "deny"] = "token"
+    """what no route matches: token, any valid one is enough; deny: nobody gets there"""
+    unmatched_scopes: ListOf[str] = ()
+    """scopes that a token needs there as well; default: none"""
+
+
 class Identity(Table):
     """``[identity]``: the header names in which the backend is told who asks."""
 
