@@ -96,24 +96,38 @@ class Stand:
         assert isinstance(issued, Issued)
         self.access[number], self.refresh[number] = access, refresh
 
-    def commands(self, operation: Callable[[int], None]) -> float:
+    def commands(self, operation: Callable[[int], None], names: Sequence[str]) -> float:
         """Count the commands of clients that one operation sends, on all servers."""
-        before = self._calls()
+        before = self._calls(names)
         for number in range(GRANTS):
             operation(number)
-        return (self._calls() - before) / GRANTS
+        return (self._calls(names) - before) / GRANTS
 
-    def _calls(self) -> int:
+    def _calls(self, names: Sequence[str]) -> int:
         found = 0
         for server in self.servers:
-            # What a script does inside the server is counted under its own name as well.
             calls = server.redis.info("commandstats")
-            found += sum(calls.get(f"cmdstat_{name}", {}).get("calls", 0) for name in _SENT)
+            found += sum(calls.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names)
         return found
 
 
-# What the gateway sends for the measured operations; scripts call GET, SET and DEL themselves.
-_SENT = ("mget", "evalsha", "eval")
+@dataclass(frozen=True)
+class Measured:
+    """An operation, and the names of the commands that it sends.
+
+    What a script does inside the server is counted under its own name as well, so these names are
+    not the same for all operations.
+    """
+
+    name: str
+    run: Callable[[Stand, int], None]
+    sends: Sequence[str]
+
+
+OPERATIONS = (
+    Measured("validation", Stand.validate, ("get", "time")),
+    Measured("refresh", Stand.rotate, ("evalsha", "eval")),
+)
 
 
 def main() -> None:
@@ -131,8 +145,8 @@ def main() -> None:
         ]
         for each in stands:
             each.fill()
-        for what, operation in (("validation", Stand.validate), ("refresh", Stand.rotate)):
-            _compare(what, stands, operation)
+        for operation in OPERATIONS:
+            _compare(operation, stands)
         _limits(stands[0], node)
         for each in stands:
             each.redis.close()
@@ -144,16 +158,17 @@ def _stand(name: str, url: str, servers: Sequence[Server]) -> Stand:
     return Stand(name, client, TokenStore(client, "gateway", Tokens()), servers)
 
 
-def _compare(what: str, stands: Sequence[Stand], operation: Callable[[Stand, int], None]) -> None:
+def _compare(measured: Measured, stands: Sequence[Stand]) -> None:
     alone: dict[str, list[float]] = {each.name: [] for each in stands}
     together: dict[str, list[float]] = {each.name: [] for each in stands}
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in range(ROUNDS):
             for stand in stands:
-                work = partial(operation, stand)
+                work = partial(measured.run, stand)
                 alone[stand.name].append(_rate(partial(_all, map, work)))
                 together[stand.name].append(_rate(partial(_all, threads.map, work)))
-    print(f"\n| {what} | one thread, per second | ratio | {THREADS} threads | ratio | commands |")
+    columns = f"one thread, per second | ratio | {THREADS} threads | ratio | commands"
+    print(f"\n| {measured.name} | {columns} |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     base = stands[0].name
     for stand in stands:
@@ -162,7 +177,7 @@ def _compare(what: str, stands: Sequence[Stand], operation: Callable[[Stand, int
         ratio_one, ratio_many = (
             ours / theirs for ours, theirs in zip((one, many), first, strict=True)
         )
-        count = stand.commands(partial(operation, stand))
+        count = stand.commands(partial(measured.run, stand), measured.sends)
         print(
             f"| {stand.name} | {one:,.0f} | {ratio_one:.2f} | {many:,.0f} | {ratio_many:.2f}"
             f" | {count:.2f} |"

@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 
 from gateway.access.decisions import Decisions
 from gateway.access.identity import IdentityHeaders
-from gateway.access.routes import Routes
+from gateway.access.routes import DENIED, Requirement, Routes
 from gateway.clients.registry import Clients
-from gateway.config.settings import Settings
+from gateway.config.settings import Access, Settings
 from gateway.endpoints import AuthorizationEndpoint, ClientEndpoints
 from gateway.grants.access import AccessTokens
 from gateway.grants.authorization_server import AuthorizationServer
@@ -112,7 +112,12 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
     own_paths = {path for _, every in paths for path in every}
-    decisions = Decisions(Routes(settings.routes), built.access, own_paths.union(ready, live))
+    decisions = Decisions(
+        Routes(settings.routes, _unmatched(settings.access)),
+        built.access,
+        own_paths.union(ready, live),
+        paths.verify,
+    )
 
     limits = settings.limits
     window = limits.attempt_seconds
@@ -187,7 +192,9 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         (paths.introspect, Endpoint("introspect", client_endpoints.introspect, post)),
         (
             paths.verify,
-            Endpoint("verify", VerifyEndpoint(decisions, identity, settings, audit), None),
+            Endpoint(
+                "verify", VerifyEndpoint(decisions, identity, settings, audit), None, below=True
+            ),
         ),
         (paths.sign_in, Endpoint("sign_in", sign_in_pages.sign_in, both, for_people=True)),
         (paths.sign_out, Endpoint("sign_out", sign_in_pages.sign_out, both, for_people=True)),
@@ -200,6 +207,11 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         own.add(where, endpoint)
     proxies = TrustedProxies(settings.server.trusted_proxies)
     return GatewayParts(redis, store_diagnostics, proxies, audit, decisions, identity, own)
+
+
+def _unmatched(access: Access) -> Requirement:
+    """Return what a request needs whose path no route matches."""
+    return DENIED if access.unmatched == "deny" else Requirement(scopes=access.unmatched_scopes)
 
 
 def _below(paths: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -27,9 +27,20 @@ from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
-from gateway.site.responses import refusal_response
+from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.tokens.grant import AccessToken
+
+#: The headers that middlewares make SCRIPT_NAME of.
+_PREFIX_KEYS = frozenset(
+    f"HTTP_{name}"
+    for name in (
+        "X_FORWARDED_PREFIX",
+        "X_SCRIPT_NAME",
+        "X_FORWARDED_PATH",
+        "X_FORWARDED_SCRIPT_NAME",
+    )
+)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -83,19 +94,20 @@ class OAuthGateway:
         except RefusedPath as refused:
             return self._refuse(refused_path(refused.why), environ, start_response)
         # own endpoint?
-        if path in self._parts.endpoints:
+        if self._parts.endpoints.serve(path):
             return self._parts.endpoints.answer(environ, path)(environ, start_response)
         # route, bearer
         decision = self._decide(environ, path)
         if not isinstance(decision, Allowed):
+            if isinstance(decision, Denied) and decision.why is PathReason.OWN:
+                return self._lead_to_own(path, decision, environ, start_response)
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
         if decision.token is not None:
             authorization = environ.get("HTTP_AUTHORIZATION")
             environ[STILL_ALLOWED] = partial(self._still_allowed, decision.token, authorization)
         # identity
-        self._remove_claims(environ)
-        self._parts.identity.write(environ, decision.token)
+        self._write_identity(environ, decision.token)
         # backend
         return self._app(environ, start_response)
 
@@ -111,7 +123,22 @@ class OAuthGateway:
         if "HTTP_SCRIPT_NAME" in environ or "HTTP_PATH_INFO" in environ:
             # gunicorn takes these headers for WSGI's own variables, from a loopback peer.
             raise RefusedPath(PathReason.DIVIDED_BY_CLIENT)
-        return str(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+        return self._mount_point(environ) + str(environ.get("PATH_INFO", ""))
+
+    def _mount_point(self, environ: Environ) -> str:
+        """Return where the application is mounted, '' where the client may have said so.
+
+        werkzeug's ProxyFix and its like make SCRIPT_NAME of a header. It counts from a trusted
+        proxy alone: a client would put a public prefix before every path.
+        """
+        script_name = str(environ.get("SCRIPT_NAME", ""))
+        if not script_name or _PREFIX_KEYS.isdisjoint(environ):
+            return script_name
+        before: Environ = environ.get("werkzeug.proxy_fix.orig", {})
+        peer = before.get("REMOTE_ADDR") or environ.get("REMOTE_ADDR", "")
+        if self._parts.proxies.trusts(peer):
+            return script_name
+        return str(before.get("SCRIPT_NAME", ""))
 
     def _decide(self, environ: Environ, path: str) -> Allowed | Denied | Unavailable:
         return self._parts.decisions.decide(
@@ -119,6 +146,8 @@ class OAuthGateway:
             path,
             environ.get("HTTP_AUTHORIZATION"),
             escaped=self._raw_target,
+            hosts=(environ.get("HTTP_HOST", ""), environ.get("HTTP_X_FORWARDED_HOST", "")),
+            destination=environ.get("HTTP_DESTINATION"),
         )
 
     def _still_allowed(self, token: AccessToken, authorization: str | None) -> bool:
@@ -126,19 +155,31 @@ class OAuthGateway:
         self._parts.redis.start_request_budget()
         return self._parts.decisions.still_allows(token, authorization)
 
-    def _remove_claims(self, environ: Environ) -> None:
-        """Remove what the client says of itself, and add the operator's headers."""
+    def _write_identity(self, environ: Environ, token: AccessToken | None) -> None:
+        """Replace the client's words about itself by the gateway's and the operator's."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
         if not self._pass_authorization:
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
+        self._parts.identity.write(environ, token)
 
     def _refuse(
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._audit(environ, refusal)
         return refusal_response(refusal, self._realm)(environ, start_response)
+
+    def _lead_to_own(
+        self, path: str, refusal: Denied, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Send a browser that asked for a page of the gateway in another spelling to that page."""
+        page = self._parts.endpoints.page_like(path)
+        if page is None or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return self._refuse(refusal, environ, start_response)
+        query = environ.get("QUERY_STRING", "")
+        location = f"{page}?{query}" if query else page
+        return redirect_response(location, 302)(environ, start_response)
 
     def _refuse_target(
         self, fault: ProxyError, environ: Environ, start_response: StartResponse
@@ -147,5 +188,6 @@ class OAuthGateway:
         return respond(fault, environ, start_response)
 
     def _audit(self, environ: Environ, decision: Allowed | Denied | Unavailable) -> None:
-        request = judged_request(environ, self._parts.proxies.client_of(environ))
-        self._parts.audit.decision(request, decision)
+        if self._parts.audit.logs(decision):
+            request = judged_request(environ, self._parts.proxies.client_of(environ))
+            self._parts.audit.decision(request, decision)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
 from time import time
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from gateway.grants.access import AccessTokens
 from gateway.http.bearer import MalformedBearer, bearer_token, challenge
 from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath, readings
+from gateway.http.targets import normal_host, second_target
 from gateway.observe.audit import Value
 from gateway.store.redis_client import StoreUnavailable
 from gateway.tokens.grant import AccessToken
@@ -30,6 +32,8 @@ class RequestReason(StrEnum):
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a reason, not a token
     INSUFFICIENT_SCOPE = "insufficient_scope"
     TARGET = "target"
+    NO_ROUTE = "no_route"
+    NOT_SERVED = "not_served"
     STORE_UNAVAILABLE = "store_unavailable"
 
 
@@ -43,7 +47,7 @@ class Allowed:
 
     def audit_members(self) -> dict[str, Value]:
         """Return whose token it is."""
-        return {} if self.token is None else _about(self.token)
+        return {} if self.token is None else _token_members(self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Denied:
         """Return the reason, and whose token it is, as far as that is known."""
         whose: dict[str, Value] = {"grant_id": self.grant_id}
         if self.token is not None:
-            whose = _about(self.token)
+            whose = _token_members(self.token)
         return {"status": self.status, "why": self.why, **whose}
 
 
@@ -113,8 +117,38 @@ INVALID_TOKEN = Denied(
     "The access token is invalid, expired or revoked.",
     RequestReason.INVALID_TOKEN,
 )
+NO_ROUTE = Denied(
+    403,
+    "access_denied",
+    "Nothing is served under this path.",
+    RequestReason.NO_ROUTE,
+    challenge_helps=False,
+)
+NOT_SERVED = Denied(
+    404,
+    "not_found",
+    "There is no such document here.",
+    RequestReason.NOT_SERVED,
+    challenge_helps=False,
+)
 UNAVAILABLE = Unavailable()
 PUBLIC = Allowed(None)
+
+#: What nothing needs: what is put together with it stays what it is.
+PUBLIC_REQUIREMENT = Requirement(public=True)
+
+# RFC 8414 §3, RFC 9728 §3, OpenID Connect Discovery §4: where clients look for documents that the
+# gateway may not have.
+_WELL_KNOWN = tuple(
+    f"/.well-known/{name}"
+    for name in (
+        "oauth-authorization-server",
+        "oauth-protected-resource",
+        "openid-configuration",
+        "openid-federation",
+        "jwks.json",
+    )
+)
 
 
 def refused_path(why: PathReason) -> Denied:
@@ -140,7 +174,7 @@ def insufficient_scope(token: AccessToken, scopes: Sequence[str]) -> Denied:
     )
 
 
-def _about(token: AccessToken) -> dict[str, Value]:
+def _token_members(token: AccessToken) -> dict[str, Value]:
     return {"client_id": token.client_id, "user": token.user, "grant_id": token.grant_id}
 
 
@@ -151,27 +185,52 @@ def _without_variation(path: str) -> str:
 class Decisions:
     """The decision core: route, then bearer, then scope.
 
-    ``own_paths`` are the paths at which the gateway answers itself. It has done so before it
-    decides here. So a path that some server reads as one of them is meant for the backend, which
-    may have an endpoint of that name. Many backends ignore a slash at the end, some ignore case.
+    ``own_paths`` are the paths at which the gateway answers itself, ``own_prefixes`` those below
+    which it answers too. It has done so before it decides here. So a path that some server reads
+    as one of them is meant for the backend, which may have an endpoint of that name. Many backends
+    ignore a slash at the end, some ignore case.
     """
 
-    def __init__(self, routes: Routes, grants: AccessTokens, own_paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        grants: AccessTokens,
+        own_paths: Collection[str],
+        own_prefixes: Collection[str] = (),
+    ) -> None:
         self._routes = routes
         self._grants = grants
         self._own_paths = frozenset(map(_without_variation, own_paths))
+        self._own_prefixes = tuple(f"{_without_variation(prefix)}/" for prefix in own_prefixes)
 
     def decide(
-        self, method: str, path: str, authorization: str | None, *, escaped: bool
+        self,
+        method: str,
+        path: str,
+        authorization: str | None,
+        *,
+        escaped: bool,
+        hosts: Sequence[str] = (),
+        destination: str | None = None,
     ) -> Allowed | Denied | Unavailable:
         """Decide about a request: its method, its path, its Authorization header.
 
-        ``escaped`` tells whether ``path`` is raw, with its percent-escapes, or decoded. The
-        decision takes one round trip to the store at most.
+        ``escaped`` tells whether ``path`` is raw, with its percent-escapes, or decoded. ``hosts``
+        are the Host field, and whatever else says which host is meant. ``destination`` is the
+        Destination field (RFC 4918 §10.3). The decision takes one round trip to the store at most.
         """
         try:
-            needed = self._requirement(method, readings(path, escaped=escaped))
-            return PUBLIC if needed.public else self._judge_bearer(needed, authorization)
+            needed = self._requirement(method, readings(path, escaped=escaped), hosts)
+            if destination is not None:
+                needed = needed.and_also(self._requirement_there(method, destination, hosts))
+            if needed.denied:
+                return NO_ROUTE
+            if needed.public:
+                return PUBLIC
+            if authorization is None and path.startswith(_WELL_KNOWN):
+                # A client looks there to find its way in. A challenge would lead it in a circle.
+                return NOT_SERVED
+            return self._judge_bearer(needed, authorization)
         except RefusedPath as refused:
             return refused_path(refused.why)
         except StoreUnavailable:
@@ -190,11 +249,31 @@ class Decisions:
         except StoreUnavailable:
             return True
 
-    def _requirement(self, method: str, paths: Sequence[str]) -> Requirement:
-        """Return what the route needs. Raises RefusedPath."""
-        if not self._own_paths.isdisjoint(map(_without_variation, paths)):
-            raise RefusedPath(PathReason.OWN)
-        return self._routes.requirement(method, paths)
+    def _requirement(self, method: str, paths: Sequence[str], hosts: Sequence[str]) -> Requirement:
+        """Return what the route needs, under every host that is told. Raises RefusedPath."""
+        for path in map(_without_variation, paths):
+            if path in self._own_paths or path.startswith(self._own_prefixes):
+                raise RefusedPath(PathReason.OWN)
+        if not self._routes.name_hosts:
+            return self._routes.requirement(method, paths)
+        each_host = dict.fromkeys(map(normal_host, filter(None, hosts or ("",)))) or {"": None}
+        return reduce(
+            Requirement.and_also,
+            (self._routes.requirement(method, paths, host) for host in each_host),
+        )
+
+    def _requirement_there(
+        self, method: str, destination: str, hosts: Sequence[str]
+    ) -> Requirement:
+        """Return what the second target of a request needs: it is written to."""
+        target = second_target(method, destination)
+        if target is None:
+            return PUBLIC_REQUIREMENT
+        paths = readings(target.path, escaped=True)
+        there = [target.host] if target.host else hosts
+        return self._requirement(method, paths, there).and_also(
+            self._requirement("PUT", paths, there)
+        )
 
     def _judge_bearer(self, needed: Requirement, authorization: str | None) -> Allowed | Denied:
         """Judge the bearer token and its scope. Raises StoreUnavailable."""

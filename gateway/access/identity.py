@@ -49,7 +49,8 @@ class IdentityHeaders:
         self._names = (names.user, names.client, names.scope)
         self._keys = {name: environ_key(name) for name in self._names}
         self._cookie_names = frozenset(cookie_names)
-        never = NEVER_FROM_CLIENTS.union(map(fold, filter(None, [*self._keys, remote_user_header])))
+        own = filter(None, (*self._names, remote_user_header))
+        never = NEVER_FROM_CLIENTS.union(map(fold, own))
         self._claims_of_proxies = _Claims(never)
         self._claims_of_clients = _Claims(never | TRUSTED_PROXY_ONLY)
 
@@ -104,8 +105,9 @@ class IdentityHeaders:
 
     def headers(self, token: AccessToken) -> tuple[tuple[str, str], ...]:
         """Return the headers that say who asks, as the bytes-in-Latin-1 that WSGI wants."""
-        values = zip(self._names, (token.user, token.client_id, token.scope), strict=True)
-        return tuple((name, _header_value(value)) for name, value in values if value)
+        values = (token.user, token.client_id, token.scope)
+        pairs = zip(self._names, values, strict=True)
+        return tuple([(name, _header_value(value)) for name, value in pairs if value])
 
 
 def _header_value(value: str) -> str:

@@ -156,10 +156,15 @@ class Routes:
         self._hosts = frozenset(route.host for route in routes if route.host)
         self._matcher = cache(self._matcher_of)
 
+    @property
+    def name_hosts(self) -> bool:
+        """Whether a rule is for one host alone."""
+        return bool(self._hosts)
+
     def requirement(self, method: str, readings: Sequence[str], host: str = "") -> Requirement:
         """Return what ``method`` on a path needs, given every reading of that path.
 
-        ``host`` is the normalized host of the request (:func:`gateway.http.hosts`).
+        ``host`` is the host of the request as :func:`gateway.http.targets.normal_host` gives it.
 
         Raises RefusedPath if the method is not in upper case and that makes a difference:
         RFC 9110 §9.1 takes ``post`` for another than ``POST``, many backends do not.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.failures import words_for_errors
-from gateway.cli.operations import CONFIG, counted, open_core
+from gateway.cli.operations import CONFIG, count_of, open_core
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Settings
 
 
 @click.command()
@@ -24,13 +28,22 @@ def check(path: Path, *, ask_store: bool) -> None:
     with words_for_errors():
         settings = load_config(path)
     clients, routes = (
-        counted(len(settings.clients), "client"),
-        counted(len(settings.routes), "route"),
+        count_of(len(settings.clients), "client"),
+        count_of(len(settings.routes), "route"),
     )
-    users = counted(len(settings.sign_in.users), "user")
+    users = count_of(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
+    click.echo(f"A path that no route matches: {_unmatched(settings)} ([access] unmatched).")
     if ask_store:
         _check_store(path)
+
+
+def _unmatched(settings: Settings) -> str:
+    """Say what such a request needs, since that is easily forgotten."""
+    if settings.access.unmatched == "deny":
+        return "refused"
+    scopes = " ".join(settings.access.unmatched_scopes)
+    return f"a token with the scope {scopes}" if scopes else "any valid token is enough"
 
 
 def _check_store(path: Path) -> None:
@@ -40,4 +53,4 @@ def _check_store(path: Path) -> None:
         warnings = store_warnings(core.redis)
     for warning in warnings:
         click.echo(f"warning: store {warning.server}: {warning.text}")
-    click.echo(f"the store answers. {counted(len(warnings), 'warning')}.")
+    click.echo(f"the store answers. {count_of(len(warnings), 'warning')}.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.failures import Failure
-from gateway.cli.operations import CONFIG, counted, end_grants, open_core, record
+from gateway.cli.operations import CONFIG, count_of, end_grants, open_core, record
 from gateway.config.grammar import GRANT_TYPES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def client_add(path: Path, *, public: bool, name: str | None, **members: Any) ->
     with open_core(path) as (core, settings):
         if core.clients.find(members["client_id"]) is not None:
             raise Failure(f"there is a client {members['client_id']} already")
-        core.clients.add(_without_fault(settings, name=name or members["client_id"], **members))
+        core.clients.add(_valid_client(settings, name=name or members["client_id"], **members))
         record(settings, "client.add", client_id=members["client_id"])
     click.echo(f"client_id      {members['client_id']}")
     if secret is not None:
@@ -61,7 +61,7 @@ def client_add(path: Path, *, public: bool, name: str | None, **members: Any) ->
         click.echo("The secret is shown this once and cannot be had again.", err=True)
 
 
-def _without_fault(settings: Settings, **members: Any) -> Client:
+def _valid_client(settings: Settings, **members: Any) -> Client:
     """Return the client with these members. Raises Failure if the rules say anything against it."""
     from gateway.config.file import client_faults
     from gateway.config.settings import Client
@@ -93,11 +93,11 @@ def client_show(path: Path, client_id: str) -> None:
         found = core.clients.find(client_id)
     if found is None:
         raise Failure(f"there is no client {client_id}")
-    for name, value in _shown(found, settings):
+    for name, value in _lines(found, settings):
         click.echo(f"{name:<14} {value}")
 
 
-def _shown(found: RegisteredClient, settings: Settings) -> tuple[tuple[str, str], ...]:
+def _lines(found: RegisteredClient, settings: Settings) -> tuple[tuple[str, str], ...]:
     from gateway.clients.registry import requires_pkce
 
     shown = found.client
@@ -135,4 +135,4 @@ def client_remove(path: Path, client_id: str) -> None:
         ended = end_grants(core, settings, client_id=client_id)
         if not removed and not ended:
             raise Failure(f"there is no client {client_id}")
-    click.echo(f"removed {client_id}; ended {counted(ended, 'grant')}")
+    click.echo(f"removed {client_id}; ended {count_of(ended, 'grant')}")

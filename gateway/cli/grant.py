@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.operations import CONFIG, counted, end_grants, open_core
+from gateway.cli.operations import CONFIG, count_of, end_grants, open_core
 
 if TYPE_CHECKING:
     from gateway.assembly import Core
@@ -46,7 +46,7 @@ def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
         ended = end_grants(core, settings, user=user, client_id=client_id)
         # Or a client would have a new grant at once, and nobody would be asked.
         _forget_consents(core, user, client_id)
-    click.echo(f"ended {counted(ended, 'grant')}")
+    click.echo(f"ended {count_of(ended, 'grant')}")
 
 
 @grant.command("repair")
@@ -57,7 +57,7 @@ def grant_repair(path: Path) -> None:
 
     with open_core(path) as (core, _):
         count = list_live_grants_again(core.redis, core.store)
-    click.echo(f"listed {counted(count, 'live grant')}")
+    click.echo(f"listed {count_of(count, 'live grant')}")
 
 
 def _require_one(user: str | None, client_id: str | None) -> None:

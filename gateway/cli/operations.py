@@ -69,6 +69,6 @@ def end_grants(
     return count
 
 
-def counted(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
     """Return a number with its noun: 1 grant, 2 grants."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -14,12 +14,12 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from gateway.config.faults import Report
-from gateway.config.places import nearest_name
+from gateway.config.places import key_text, nearest_name
+from gateway.config.raw_tables import KeyPath
 from gateway.config.secret_files import json_in, secret_keys_in
 from gateway.config.settings import Settings
 from gateway.config.tables.table import Key, Kind, Table, keys_of
 from gateway.config.values import Reason
-from gateway.config.written import KeyPath
 
 _PREFIX = "GATEWAY_"
 _DELIMITER = "__"
@@ -115,5 +115,5 @@ def _name(path: KeyPath, names: Mapping[KeyPath, str]) -> str:
     above = path
     while above not in names:
         above = above[:-1]
-    inside = ".".join(map(str, path[len(above) :]))
+    inside = ".".join(key_text(str(step)) for step in path[len(above) :])
     return f"{names[above]} {inside}" if inside else names[above]

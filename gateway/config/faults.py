@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.places import TOP, ConfigFault, Place, nearest_name, shown_text
+from gateway.config.raw_tables import RawTables, Spot
 from gateway.config.tables.table import Key, Kind, Table, keys_of
-from gateway.config.values import Reading, Reason, wrong_type
-from gateway.config.written import Spot, Written
+from gateway.config.values import FileContext, Reason, wrong_type
 
 T = TypeVar("T", bound=Table)
 
@@ -53,14 +53,16 @@ class Report:
         self.faults += (ConfigFault(where, reason.message, reason.nearest) for reason in reasons)
         self.unread.add(where)
 
-    def add_error(self, error: ErrorDetails, written: Written) -> None:
+    def add_error(self, error: ErrorDetails, tables: RawTables) -> None:
         """Add the fault that one of pydantic's errors stands for."""
-        spot = written.spot(error["loc"])
+        spot = tables.spot(error["loc"])
         if spot.key is None:
-            self._add_unknown(spot, error["input"], written.root)
+            self._add_unknown(spot, error["input"], tables.root)
         elif error["type"] != "missing":
-            raw = written.at(spot.path)
-            self.add(spot.where, *(_named(reason, spot, raw) for reason in _reasons(error, spot)))
+            raw = tables.at(spot.path)
+            self.add(
+                spot.where, *(_name_item(reason, spot, raw) for reason in _reasons(error, spot))
+            )
         elif spot.where not in self.unread:
             self.add(spot.where, Reason("is missing" + spot.table.WHEN_MISSING.get(spot.name, "")))
 
@@ -85,25 +87,25 @@ class Report:
             self.unread.add(spot.place.of(keys[meant]))
 
 
-def read(model: type[T], written: Written, base: Path, report: Report) -> T:
-    """Return the model of what is written; put its faults into ``report``.
+def read(model: type[T], tables: RawTables, base: Path, report: Report) -> T:
+    """Return the model that ``tables`` fill; put their faults into ``report``.
 
     If there are faults, the model is made of the keys that have none.
     """
     try:
-        return _validate(model, written.raw, Reading(base))
+        return _validate(model, tables.raw, FileContext(base))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    written.distrust(each["loc"] for each in errors)
-    errors.sort(key=lambda each: written.position(each["loc"]))
+    tables.distrust(each["loc"] for each in errors)
+    errors.sort(key=lambda each: tables.position(each["loc"]))
     for each in errors:
-        report.add_error(each, written)
-    written.remove([written.spot(each["loc"]) for each in errors])
-    return _validate(model, written.raw, Reading(base, lenient=True))
+        report.add_error(each, tables)
+    tables.remove([tables.spot(each["loc"]) for each in errors])
+    return _validate(model, tables.raw, FileContext(base, lenient=True))
 
 
-def _validate(model: type[T], raw: dict[str, Any], reading: Reading) -> T:
-    return model.model_validate(raw, context=reading, by_alias=True, by_name=False)
+def _validate(model: type[T], raw: dict[str, Any], context: FileContext) -> T:
+    return model.model_validate(raw, context=context, by_alias=True, by_name=False)
 
 
 def _meant(spot: Spot, keys: Mapping[str, Key], root: type[Table]) -> tuple[str | None, str | None]:
@@ -164,7 +166,7 @@ def _wrong_shape(spot: Spot, value: object) -> Reason:
             return wrong_type("a table", value)
 
 
-def _named(reason: Reason, spot: Spot, raw: object) -> Reason:
+def _name_item(reason: Reason, spot: Spot, raw: object) -> Reason:
     """Put the name of the item that is meant before the message, if it is one of a list."""
     item = spot.item if reason.item is None else reason.item
     if item is None or not isinstance(raw, list | tuple):

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from gateway.config.faults import Report, read
 from gateway.config.places import TOP, ConfigFault
+from gateway.config.raw_tables import RawTables
 from gateway.config.rules import CrossCheckFault, clashes, client_clashes
 from gateway.config.settings import Client, Settings
 from gateway.config.sources import Sources
-from gateway.config.written import Written
 
 __all__ = [
     "ConfigError",
@@ -85,7 +85,7 @@ def client_faults(client: Client, settings: Settings) -> tuple[str, ...]:
     """
     keys = {key: value for key, value in client if value is not None}
     report = Report()
-    read(Client, Written(Client, keys), Path(), report)
+    read(Client, RawTables(Client, keys), Path(), report)
     _add_clashes(report, client_clashes(settings, TOP, client))
     return tuple(str(fault) for fault in report.faults)
 
@@ -97,7 +97,7 @@ def _configuration(text: str, name: str, base: Path, environ: Mapping[str, str])
         raise ConfigError([ConfigFault(name, f"is not TOML: {error}")]) from None
     report = Report()
     sources = Sources(file, base, environ, report)
-    settings = read(Settings, sources.written, base, report)
+    settings = read(Settings, sources.tables, base, report)
     _add_clashes(report, clashes(settings))
     if report.faults:
         raise ConfigError(map(sources.locate, report.faults))

@@ -1,7 +1,7 @@
-"""What one value of the configuration may look like: one rule a function.
+"""Rules for one value of the configuration: one rule a function.
 
-Each takes a string and says what is wrong with it, as what follows the name of the key, or
-``None``. No message repeats the value: URLs of stores and backends may carry passwords.
+A rule takes a string. It returns what is wrong with it, as the words that follow the name of the
+key, or ``None``. No message repeats the value: URLs of stores and backends may carry passwords.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def socket_mode_fault(mode: str) -> str | None:
 
 
 def upstream_url_fault(url: str) -> str | None:
-    """Take a scheme, host and port, and nothing more: the target is the client's own."""
+    """Take a scheme, a host and a port, and nothing more: the target comes from the client."""
     if url.startswith("unix:"):
         return _unix_socket_fault(url)
     scheme, separator, rest = url.partition("://")
@@ -122,7 +122,7 @@ def upstream_url_fault(url: str) -> str | None:
 
 
 def store_url_fault(url: str) -> str | None:
-    """Take ``embedded``, or the place of one Redis, of its Sentinels, or of a cluster's nodes."""
+    """Take ``embedded``, or the URL of one Redis, of its Sentinels, or of a cluster."""
     scheme, separator, rest = url.partition("://")
     if url == "embedded" or (scheme == "unix" and re.fullmatch(r"([^/@]*:[^/@]*@)?/[^?#]+", rest)):
         return None
@@ -203,8 +203,8 @@ def path_fault(path: str) -> str | None:
 def route_path_fault(pattern: str) -> str | None:
     """Take a path in which ``*`` stands for a part of a segment, ``**`` for any segments.
 
-    It is matched with decoded paths, so an escape in it would match nothing, and what
-    :mod:`gateway.http.paths` refuses, or reads in two ways, cannot be a rule.
+    The gateway compares it with decoded paths, so an escape in it would match nothing. A path that
+    :mod:`gateway.http.paths` refuses or reads in two ways cannot be a rule.
     """
     if not pattern.startswith("/"):
         return "must begin with '/'"
@@ -242,7 +242,7 @@ def backend_target_fault(target: str) -> str | None:
 
 
 def login_url_fault(target: str) -> str | None:
-    """Take a target of the backend with one place, ``{next}``, for where to come back to."""
+    """Take a target of the backend with ``{next}`` once, for the address to come back to."""
     if target.count("{next}") != 1:
         return "must have {next} once, where the address to come back to belongs"
     return backend_target_fault(target.replace("{next}", "next"))
@@ -268,14 +268,14 @@ def field_value_fault(value: str) -> str | None:
 
 
 def upstream_header_fault(name: str) -> str | None:
-    """Take a field that may be added to any request: it does not frame it."""
+    """Take a field that can be added to any request, because it does not frame the request."""
     if fold(name) in FRAMING:
         return "must not be set: it belongs to the connection to the backend"
     return field_name_fault(name)
 
 
 def identity_header_fault(name: str) -> str | None:
-    """Take a field that has no meaning yet, so that it can carry a name."""
+    """Take a field that has no meaning of its own, so that it can carry a name."""
     if fold(name) in NOT_FOR_IDENTITY:
         return "must be a header of its own, not one with another meaning"
     return field_name_fault(name)
@@ -287,7 +287,7 @@ def remote_user_header_fault(name: str) -> str | None:
 
 
 def method_fault(method: str) -> str | None:
-    """RFC 9110 §9.1: a token; methods are case-sensitive, and those in use are upper case."""
+    """RFC 9110 §9.1: a token. Methods are case-sensitive, and all in use are in upper case."""
     if not is_method(method) or method != method.upper():
         return "must be a method in upper case"
     return None
@@ -297,29 +297,29 @@ def method_fault(method: str) -> str | None:
 
 
 def not_empty(value: str) -> str | None:
-    """Take what has something to read in it."""
+    """Take a text that is more than spaces."""
     return None if value.strip() else "must not be empty"
 
 
 def one_line(value: str) -> str | None:
-    """Take no control characters: names are shown on pages, in logs and in headers."""
+    """Take a text without control characters: pages, logs and headers show it."""
     return None if value.isprintable() else "must have no control characters"
 
 
 def file_name_fault(name: str) -> str | None:
-    """Take what an operating system takes for a path."""
+    """Take a string that can be a path of the operating system."""
     return "must be the name of a file" if not name or "\0" in name else None
 
 
 def key_prefix_fault(prefix: str) -> str | None:
-    """Take no braces (a cluster's hash tag), and nothing that a pattern would expand."""
+    """Take no braces (the hash tag of a cluster) and no character that a pattern would expand."""
     if not _KEY_PREFIX.fullmatch(prefix):
         return "must be 1 to 64 letters, digits, '_', '.', ':' or '-'"
     return None
 
 
 def secret_key_fault(secret_key: str) -> str | None:
-    """As long as the output of the hash that it keys (RFC 2104 §3)."""
+    """RFC 2104 §3: a key is at least as long as the output of its hash."""
     size = len(secret_key.encode("utf-8", "surrogateescape"))
     if size < SECRET_KEY_BYTES:
         return f"must have at least {SECRET_KEY_BYTES} bytes, not {size}; run `gateway new-secret`"
@@ -339,7 +339,7 @@ def client_id_fault(client_id: str) -> str | None:
 
 
 def sha256_fault(hexadecimal: str) -> str | None:
-    """Take the SHA-256 of a secret that is not empty."""
+    """Take the SHA-256 of a secret, but not of an empty one."""
     if not _SHA256.fullmatch(hexadecimal):
         return "must be 64 hexadecimal digits, the SHA-256 of the secret"
     if hexadecimal.lower() == _SHA256_OF_NOTHING:
@@ -358,7 +358,7 @@ def password_hash_fault(password_hash: str) -> str | None:
 
 
 def _is_scrypt_cost(cost: int, block_size: int, parallel: int) -> bool:
-    """RFC 7914 §2: a power of two. The bounds are those of the memory that werkzeug allows."""
+    """RFC 7914 §2: a power of two. The bounds follow from the memory that werkzeug allows."""
     power_of_two = cost & (cost - 1) == 0
     memory = 132 * cost * block_size * parallel
     return power_of_two and cost >= _LEAST_SCRYPT_COST and memory < _MOST_SCRYPT_MEMORY

@@ -35,7 +35,7 @@ class Place:
 
     def key(self, key: str) -> str:
         """Name a key of this table."""
-        return f"{self.header} {_key_text(key)}" if self.header else _key_text(key)
+        return f"{self.header} {key_text(key)}" if self.header else key_text(key)
 
     def table(self, key: str) -> Place:
         """Return the place of a table in this one."""
@@ -63,14 +63,15 @@ class Place:
                 return self.key(key.name)
 
     def _dotted(self, key: str) -> str:
-        return f"{self.name}.{_key_text(key)}" if self.name else _key_text(key)
+        return f"{self.name}.{key_text(key)}" if self.name else key_text(key)
 
 
 #: The file itself, above its first table.
 TOP = Place()
 
 
-def _key_text(key: str) -> str:
+def key_text(key: str) -> str:
+    """Return a key as TOML has it: in quotes, unless it is a bare key."""
     return key if _BARE_KEY.fullmatch(key) else shown_text(key)
 
 

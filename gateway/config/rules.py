@@ -1,8 +1,8 @@
-"""What the keys of a configuration must be to each other: one rule a function.
+"""Rules between the keys of a configuration: one rule a function.
 
-Each rule is given the settings and yields a :class:`CrossCheckFault` for everything it finds. It
-names all the keys that it is about. If one of those is at fault itself, the fault between them is
-dropped, so that one mistake makes one line.
+Each rule takes the settings and yields a :class:`CrossCheckFault` for everything that it finds. The
+fault names all keys that it is about. If one of these keys is at fault itself, the caller drops
+the fault between them, so that one mistake makes one line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CrossCheckFault(NamedTuple):
 
 
 def clashes(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Yield what every rule finds. Reads the files that the settings name."""
+    """Yield the faults that all rules find. Reads the files that the settings name."""
     for rule in _RULES:
         yield from rule(settings)
     for place, client in _clients(settings):
@@ -43,7 +43,7 @@ def clashes(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def client_clashes(settings: Settings, place: Place, client: Client) -> Iterator[CrossCheckFault]:
-    """Yield what the rules for one client find, be it in the file or not."""
+    """Yield the faults of one client, which need not be in the file."""
     for rule in _CLIENT_RULES:
         yield from rule(settings, place, client)
 
@@ -61,7 +61,7 @@ def plain_http_is_for_loopback(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def grace_is_within_refresh_lifetime(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Nobody presents a refresh token again when it is over."""
+    """A refresh token cannot be presented again after its lifetime."""
     tokens, place = settings.tokens, TOP.table("tokens")
     if tokens.refresh_grace_seconds > tokens.refresh_seconds:
         message = f"must be at most refresh_seconds, {tokens.refresh_seconds}"
@@ -90,7 +90,7 @@ def endpoint_paths_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]
 
 
 def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
-    """WSGI folds ``-`` and ``_`` and case, so names that differ in those alone are one."""
+    """WSGI folds ``-``, ``_`` and case: names that differ in nothing else are one header."""
     place = TOP.table("identity")
     owners: dict[str, str] = {}
     for key, name in _identity_headers(settings):
@@ -100,7 +100,7 @@ def identity_headers_are_distinct(settings: Settings) -> Iterator[CrossCheckFaul
 
 
 def added_headers_are_not_identity(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Nothing fixed may stand where the backend reads who asks."""
+    """A header with a fixed value must not replace one that says who asks."""
     headers, identity = TOP.table("upstream").table("headers"), TOP.table("identity")
     owners = {fold(name): key for key, name in _identity_headers(settings)}
     names: dict[str, str] = {}
@@ -114,7 +114,7 @@ def added_headers_are_not_identity(settings: Settings) -> Iterator[CrossCheckFau
 
 
 def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Certificates beside a plain URL mean that somebody believes in TLS that is not there."""
+    """A certificate for a URL without TLS is a mistake: the operator expects TLS there."""
     store, upstream = TOP.table("store"), TOP.table("upstream")
     if not settings.store.url.startswith("rediss"):
         for key in ("ca_file", "cert_file", "key_file"):
@@ -127,7 +127,7 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[CrossCheckFault]:
-    """A login that nobody asks for means that somebody believes in a lock that is not there."""
+    """Without Sentinels nobody asks for this login, so it protects nothing."""
     store, of = settings.store, TOP.table("store")
     for key in ("sentinel_user", "sentinel_password"):
         if getattr(store, key) and "+sentinel:" not in store.url:
@@ -148,7 +148,7 @@ def tls_files_can_be_read(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def audit_folder_is_there(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Nobody makes the folder of the log; the file is made at its first line."""
+    """The gateway makes the file of the log, but not its folder."""
     if settings.audit.file != "-":
         folder = Path(settings.audit.file).parent
         if not os.access(folder, os.F_OK):
@@ -158,7 +158,7 @@ def audit_folder_is_there(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Without an address of theirs, all clients would share one limit of attempts."""
+    """Clients on a unix socket have no address: all of them would share one limit of attempts."""
     server = settings.server
     if server.listen.startswith("unix:") and UNIX not in server.trusted_proxies:
         proxies = TOP.table("server").key("trusted_proxies")
@@ -184,7 +184,7 @@ def unix_socket_is_in_a_private_folder(settings: Settings) -> Iterator[CrossChec
 
 
 def remote_user_header_needs_trusted_proxies(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Believed from anybody, that header lets everybody in as anyone."""
+    """If the gateway believed this header from every peer, each client could name any user."""
     if settings.sign_in.remote_user.header and not settings.server.trusted_proxies:
         where = TOP.table("sign_in").table("remote_user").key("header")
         proxies = TOP.table("server").key("trusted_proxies")
@@ -192,7 +192,7 @@ def remote_user_header_needs_trusted_proxies(settings: Settings) -> Iterator[Cro
 
 
 def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Somebody must be able to sign in if a client sends users here (RFC 6749 §4.1)."""
+    """A client that asks for codes sends users here, so there must be users (RFC 6749 §4.1)."""
     if settings.sign_in.method == "password" and not settings.sign_in.users:
         method = TOP.table("sign_in").key("method")
         for place, client in _clients(settings):
@@ -220,7 +220,7 @@ def client_ids_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
 def redirect_uris_go_with_the_code_grant(
     _: Settings, place: Place, client: Client
 ) -> Iterator[CrossCheckFault]:
-    """RFC 6749 §3.1.2.2: who asks for codes registers where they go; nobody else needs to."""
+    """RFC 6749 §3.1.2.2: a client that asks for codes registers where they go; others do not."""
     asks_for_codes = "authorization_code" in client.grant_types
     where, grant_types = place.key("redirect_uris"), place.key("grant_types")
     if asks_for_codes and not client.redirect_uris:
@@ -232,7 +232,7 @@ def redirect_uris_go_with_the_code_grant(
 def client_credentials_need_a_secret(
     _: Settings, place: Place, client: Client
 ) -> Iterator[CrossCheckFault]:
-    """RFC 6749 §4.4: this grant is for confidential clients alone."""
+    """RFC 6749 §4.4: only confidential clients may use this grant."""
     if "client_credentials" in client.grant_types and client.secret_sha256 is None:
         message = "must not have client_credentials without secret_sha256 (RFC 6749 section 4.4)"
         yield _clash(place.key("grant_types"), message, place.key("secret_sha256"))
@@ -241,7 +241,7 @@ def client_credentials_need_a_secret(
 def client_scopes_are_known(
     settings: Settings, place: Place, client: Client
 ) -> Iterator[CrossCheckFault]:
-    """RFC 6749 §3.3: the server says which scopes there are; the confirmation page, in words."""
+    """RFC 6749 §3.3: the server defines the scopes; the confirmation page needs words for each."""
     yield from _unknown_scopes(settings, place, client.scopes)
 
 
@@ -263,8 +263,23 @@ def route_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
         yield from _unknown_scopes(settings, _ROUTES.item(position, route.path), route.scopes)
 
 
+def unmatched_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
+    """No token could ever have a scope that is not in ``[scopes]``; nor does one help with deny."""
+    access, place = settings.access, TOP.table("access")
+    for scope in access.unmatched_scopes:
+        if scope not in settings.scopes:
+            nearest = nearest_name(scope, settings.scopes)
+            fault = ConfigFault(
+                place.key("unmatched_scopes"), f"{scope!r} is not in [scopes]", nearest
+            )
+            yield CrossCheckFault(fault, (_SCOPES.header,))
+    if access.unmatched == "deny" and access.unmatched_scopes:
+        message = 'must not be there beside unmatched = "deny"'
+        yield _clash(place.key("unmatched_scopes"), message, place.key("unmatched"))
+
+
 def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
-    """Routes are asked in order, so a second one for the same path and methods never answers."""
+    """The first route that matches wins: a second one for the same path and methods never does."""
     taken: dict[str, set[str] | None] = {}
     about: dict[str, list[str]] = {}
     for position, route in enumerate(settings.routes, 1):
@@ -283,7 +298,7 @@ def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
             before |= methods
 
 
-# --- What the rules share
+# --- Shared by the rules
 
 
 _Rule = Callable[[Settings], Iterator[CrossCheckFault]]
@@ -305,6 +320,7 @@ _RULES: tuple[_Rule, ...] = (
     user_names_are_distinct,
     public_routes_need_no_scopes,
     route_scopes_are_known,
+    unmatched_scopes_are_known,
     routes_can_be_reached,
     identity_headers_are_distinct,
     added_headers_are_not_identity,

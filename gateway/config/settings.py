@@ -15,14 +15,23 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from gateway.config.grammar import GRANT_TYPES, issuer_fault, scope_token_fault
-from gateway.config.tables.oauth import Client, EndpointPaths, Identity, Provider, Route, Tokens
+from gateway.config.tables.oauth import (
+    Access,
+    Client,
+    EndpointPaths,
+    Identity,
+    Provider,
+    Route,
+    Tokens,
+)
 from gateway.config.tables.running import AuditLog, Limits, Server, Store, Upstream
 from gateway.config.tables.sign_in import RemoteUser, SignIn, UpstreamSession, User
 from gateway.config.tables.table import Secret, Table
-from gateway.config.values import Frozen, Name, OneOrSomeOf, SecretKey, Tables, obeys
+from gateway.config.values import FrozenMapping, Name, OneOrSomeOf, SecretKey, Tables, obeys
 
 __all__ = [
     "GRANT_TYPES",
+    "Access",
     "AuditLog",
     "Client",
     "EndpointPaths",
@@ -69,8 +78,9 @@ class Settings(Table):
     provider: Provider = Provider()
     limits: Limits = Limits()
     audit: AuditLog = AuditLog()
-    scopes: Frozen[_ScopeName, Name] = Field(default_factory=lambda: MappingProxyType({}))
+    scopes: FrozenMapping[_ScopeName, Name] = Field(default_factory=lambda: MappingProxyType({}))
     clients: Tables[Client] = ()
     sign_in: SignIn = SignIn()
+    access: Access = Access()
     routes: Tables[Route] = ()
     identity: Identity = Identity()

@@ -11,21 +11,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gateway.config.file import Configuration
+from gateway.config.raw_tables import KeyPath
 from gateway.config.sources import Sources
-from gateway.config.tables.table import Kind, Table, keys_of
-from gateway.config.written import KeyPath
+from gateway.config.tables.table import Key, Kind, Table, keys_of
 
 _COMMENT_COLUMN = 43
 
 
-class Shown(NamedTuple):
+class ShownValue(NamedTuple):
     """The value of a key, and where it comes from."""
 
     value: Any
     origin: str
-
-
-Tree = Mapping[str, Any]
 
 
 def as_json(configuration: Configuration) -> str:
@@ -35,33 +32,30 @@ def as_json(configuration: Configuration) -> str:
 
 
 def as_toml(configuration: Configuration) -> str:
-    """Return the tables as a file would have them, the origin of each value as its comment."""
-    tree = _tree(configuration.settings, (), configuration.sources)
-    return "\n".join(_lines(tree, ""))
+    """Return the tables as in a file, with the origin of each value as its comment."""
+    return "\n".join(_lines(_tree(configuration.settings, (), configuration.sources), ""))
 
 
 def _tree(table: Table, above: KeyPath, sources: Sources) -> dict[str, Any]:
-    """Return the keys of ``table``: each one Shown, a tree, or a list of trees."""
-    tree: dict[str, Any] = {}
-    for key in keys_of(type(table)).values():
-        if key.secret_of:
-            continue
-        path, value = (*above, key.name), getattr(table, key.field)
-        if key.kind is Kind.TABLE:
-            tree[key.name] = _tree(value, path, sources)
-        elif key.kind is Kind.ARRAY and value:
-            tree[key.name] = [
-                _tree(item, (*path, position), sources) for position, item in enumerate(value)
-            ]
-        else:
-            value = key.secret.hide(value) if key.secret else value
-            if key.kind is Kind.ENTRIES and value:
-                tree[key.name] = {
-                    name: Shown(each, sources.origin((*path, name))) for name, each in value.items()
-                }
-            else:
-                tree[key.name] = Shown(_simple(value), sources.origin(path))
-    return tree
+    """Return the keys of ``table``: at each stands a ShownValue, a tree, or a list of trees."""
+    return {
+        key.name: _branch(key, getattr(table, key.field), (*above, key.name), sources)
+        for key in keys_of(type(table)).values()
+        if not key.secret_of
+    }
+
+
+def _branch(key: Key, value: Any, path: KeyPath, sources: Sources) -> Any:
+    if key.secret:
+        value = key.secret.hide(value)
+    if key.kind is Kind.TABLE:
+        return _tree(value, path, sources)
+    if key.kind is Kind.ARRAY and value:
+        return [_tree(item, (*path, place), sources) for place, item in enumerate(value)]
+    if key.kind is Kind.ENTRIES and value:
+        origins = {name: sources.origin((*path, name)) for name in value}
+        return {name: ShownValue(each, origins[name]) for name, each in value.items()}
+    return ShownValue(_simple(value), sources.origin(path))
 
 
 def _simple(value: Any) -> Any:
@@ -75,7 +69,7 @@ def _simple(value: Any) -> Any:
 
 def _plain(tree: Any) -> Any:
     match tree:
-        case Shown(value, origin):
+        case ShownValue(value, origin):
             return {"value": value, "from": origin}
         case dict():
             return {name: _plain(below) for name, below in tree.items()}
@@ -83,14 +77,14 @@ def _plain(tree: Any) -> Any:
             return [_plain(below) for below in tree]
 
 
-def _lines(tree: Tree, name: str) -> Iterator[str]:
+def _lines(tree: Mapping[str, Any], name: str) -> Iterator[str]:
     for key, below in tree.items():
-        if isinstance(below, Shown):
+        if isinstance(below, ShownValue):
             yield _line(key, below)
     for key, below in tree.items():
         dotted = f"{name}.{key}" if name else key
         match below:
-            case Shown():
+            case ShownValue():
                 pass
             case dict():
                 yield from ("", f"[{dotted}]", *_lines(below, dotted))
@@ -99,7 +93,7 @@ def _lines(tree: Tree, name: str) -> Iterator[str]:
                     yield from ("", f"[[{dotted}]]", *_lines(item, dotted))
 
 
-def _line(key: str, shown: Shown) -> str:
+def _line(key: str, shown: ShownValue) -> str:
     if shown.value is None:
         return f"# {key} is not set"
     name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)

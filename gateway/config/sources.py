@@ -16,11 +16,11 @@ from typing import Any
 from gateway.config.environment import read_environment
 from gateway.config.faults import Report
 from gateway.config.places import ConfigFault
+from gateway.config.raw_tables import KeyPath, RawTables
 from gateway.config.secret_files import secret_in_file
 from gateway.config.settings import Settings
 from gateway.config.tables.table import Table, keys_of
 from gateway.config.values import Reason, RefusedError
-from gateway.config.written import KeyPath, Written
 
 
 class Sources:
@@ -33,17 +33,17 @@ class Sources:
     def __init__(
         self, file: dict[str, Any], base: Path, environ: Mapping[str, str], report: Report
     ) -> None:
-        self.written = Written(Settings, file)
+        self.tables = RawTables(Settings, file)
         self._base, self._report = base, report
         self._secret_files: dict[KeyPath, Path] = {}
         environment, self._variables = read_environment(environ, report)
         self._compare_secret_keys(environment)
-        _merge(self.written.raw, environment, Settings)
-        self._read_secret_files(self.written.raw, Settings, ())
+        _merge(self.tables.raw, environment, Settings)
+        self._read_secret_files(self.tables.raw, Settings, ())
 
     def origin(self, path: KeyPath) -> str:
         """Say where the value of a key comes from."""
-        if self.written.at(path) is None:
+        if self.tables.at(path) is None:
             return "default"
         for end in range(len(path), 0, -1):
             if path[:end] in self._secret_files:
@@ -55,12 +55,12 @@ class Sources:
     def locate(self, fault: ConfigFault) -> ConfigFault:
         """Name ``fault`` after the variable or the secret file that the value comes from."""
         for path in self._secret_files:
-            spot = self.written.spot(path)
+            spot = self.tables.spot(path)
             if spot.key and f"{fault.where} ".startswith(f"{spot.where} "):
                 name = spot.place.key(spot.key.secret_file)
                 fault = replace(fault, where=name + fault.where[len(spot.where) :])
         for path, variable in self._variables.items():
-            where = self.written.spot(path).where
+            where = self.tables.spot(path).where
             if fault.where == where or fault.where.startswith(f"{where} #"):
                 message = _about_text(fault.message)
                 return replace(fault, where=variable + fault.where[len(where) :], message=message)
@@ -68,7 +68,7 @@ class Sources:
 
     def _compare_secret_keys(self, environment: dict[str, Any]) -> None:
         """If the file and ``environment`` both have secret keys, they must be equal."""
-        pair, in_file = ("secret_key", "secret_key_file"), self.written.raw
+        pair, in_file = ("secret_key", "secret_key_file"), self.tables.raw
         given = {name: environment.pop(name) for name in pair if name in environment}
         if not given or not any(name in in_file for name in pair):
             environment |= given
@@ -87,7 +87,7 @@ class Sources:
         for key in keys_of(table).values():
             path, value = (*above, key.name), raw.get(key.name)
             if key.secret_of:
-                where = self.written.spot(path).where
+                where = self.tables.spot(path).where
                 self._read_secret_file(raw, table, key.name, above, where)
             elif key.table and isinstance(value, dict):
                 self._read_secret_files(value, key.table, path)
@@ -110,7 +110,7 @@ class Sources:
             read = secret_in_file(secret, file, self._base)
         except RefusedError as refused:
             self._report.add(where, *refused.reasons)
-            self._report.unread.add(self.written.spot((*above, secret.name)).where)
+            self._report.unread.add(self.tables.spot((*above, secret.name)).where)
         else:
             self._secret_files[(*above, secret.name)], raw[secret.name] = read
 

@@ -55,7 +55,7 @@ class RefusedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileContext:
     """The context in which a file is validated.
 
     ``base`` is the folder where relative paths begin. With ``lenient`` no rule objects to a
@@ -116,7 +116,7 @@ ListOf = Annotated[tuple[T, ...], Strict(strict=False), AfterValidator(_distinct
 SomeOf = Annotated[ListOf[T], Field(min_length=1)]
 OneOrSomeOf = Annotated[SomeOf[T], BeforeValidator(_as_list)]
 #: A table that nobody can change: its names, and what stands at them.
-Frozen = Annotated[Mapping[K, T], AfterValidator(MappingProxyType)]
+FrozenMapping = Annotated[Mapping[K, T], AfterValidator(MappingProxyType)]
 
 
 # --- Files
@@ -130,17 +130,17 @@ def _path(value: object) -> object:
     return Path(value)
 
 
-def _anchored(path: Path, info: ValidationInfo) -> Path:
+def _anchor(path: Path, info: ValidationInfo) -> Path:
     return info.context.base / path if info.context else path
 
 
-def _anchored_log(name: str, info: ValidationInfo) -> str:
-    return name if name == "-" else str(_anchored(Path(name), info))
+def _anchor_log(name: str, info: ValidationInfo) -> str:
+    return name if name == "-" else str(_anchor(Path(name), info))
 
 
-FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_anchored)]
+FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_anchor)]
 #: A path, or ``-`` for standard error.
-LogName = Annotated[str, obeys(file_name_fault), AfterValidator(_anchored_log)]
+LogName = Annotated[str, obeys(file_name_fault), AfterValidator(_anchor_log)]
 
 
 # --- Addresses and keys

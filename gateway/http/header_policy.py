@@ -1,8 +1,8 @@
 """The one header policy: which header fields cross the gateway, and in which direction.
 
-Every list of header names in the gateway stands here. A name is compared in its folded
-spelling (:func:`fold`), because WSGI makes one key of ``X-A`` and ``X_A``, and some backends
-make one name of ``X-A`` and ``X.A`` as well.
+The lists of names that are removed, refused or written stand here. A name is compared in its
+folded spelling (:func:`fold`), because WSGI makes one key of ``X-A`` and ``X_A``, and some
+backends make one name of ``X-A`` and ``X.A`` as well.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ HOP_BY_HOP = frozenset(
 FRAMING = HOP_BY_HOP | {"CONTENT_LENGTH", "EXPECT"}
 
 #: The reverse proxy writes these itself, so the client's own never stand beside them. The server
-#: in front has answered ``Expect``. ``Proxy`` would become HTTP_PROXY in a CGI backend, so the
-#: gateway writes it never.
+#: in front has answered ``Expect``, so the backend never gets it. Nor does it get ``Proxy``, which
+#: would become HTTP_PROXY in a CGI program.
 WRITTEN_BY_GATEWAY = frozenset(
     {
         "CONTENT_LENGTH",

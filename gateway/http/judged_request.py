@@ -48,7 +48,7 @@ def judged_request(environ: WSGIEnvironment, address: str) -> JudgedRequest:
         path = sent_path(raw)
     else:
         decoded = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        path = _escaped(decoded, _PRINTABLE_DECODED)
+        path = _escape(decoded, _PRINTABLE_DECODED)
     return JudgedRequest(environ["REQUEST_METHOD"], path, address)
 
 
@@ -62,9 +62,9 @@ def sent_path(target: str) -> str:
     if _PLAIN.fullmatch(path):
         return path
     path = _QUERY_OR_FRAGMENT.sub("", _SCHEME_AND_AUTHORITY.sub("", target, count=1))
-    return _escaped(path or "/", _PRINTABLE)
+    return _escape(path or "/", _PRINTABLE)
 
 
-def _escaped(path: str, plain: str) -> str:
+def _escape(path: str, plain: str) -> str:
     # WSGI gives one byte a character. The log must not fail over a server that does not.
     return quote(path, plain, "latin-1", "backslashreplace")

@@ -11,6 +11,7 @@ class PathReason(StrEnum):
     AMBIGUOUS_METHOD = "path_ambiguous_method"
     BACKSLASH = "path_backslash"
     CONTROL_CHARACTER = "path_control_character"
+    DESTINATION = "path_destination"
     DIVIDED_BY_CLIENT = "path_divided_by_client"
     DOT_SEGMENT = "path_dot_segment"
     ESCAPED_TOO_OFTEN = "path_escaped_too_often"

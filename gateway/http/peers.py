@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal
@@ -19,19 +19,16 @@ _REMEMBERED_PEERS = 4096
 
 
 class TrustedProxies:
-    """The proxies of ``server.trusted_proxies``, whose word about the client counts."""
+    """The proxies of ``server.trusted_proxies``, whose word about the client counts.
+
+    ``trusts(peer)`` tells whether an address is one of them. A peer on a unix socket has no
+    address; it is one of them if they name ``unix``.
+    """
 
     def __init__(self, peers: Iterable[TrustedPeer]) -> None:
         self._peers = frozenset(peers)
         self._networks = tuple(peer for peer in self._peers if peer != UNIX)
-        self._trusts = lru_cache(maxsize=_REMEMBERED_PEERS)(self._find)
-
-    def trusts(self, peer: str) -> bool:
-        """Tell whether ``peer``, an address, is one of the proxies.
-
-        A peer on a unix socket has no address. It is one of them if they name ``unix``.
-        """
-        return self._trusts(peer)
+        self.trusts: Callable[[str], bool] = lru_cache(maxsize=_REMEMBERED_PEERS)(self._find)
 
     def client_of(self, environ: WSGIEnvironment) -> str:
         """Return the address of the client that sent the request of ``environ``."""

@@ -6,11 +6,12 @@ import re
 from wsgiref.types import WSGIEnvironment
 
 from gateway.http.proxy_errors import bad_request
+from gateway.http.targets import same_authority
 
 #: RFC 9112 §3.2.1 origin-form: a path and a query, of which "#" is never a part.
 _ORIGIN_FORM = re.compile(r"/[!\"$-~]*")
 #: RFC 9112 §3.2.2.
-_ABSOLUTE_FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://([^/?#]*)(.*)")
+_ABSOLUTE_FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)")
 #: Decoding cannot have changed the spelling of these characters, or they mean the same either way.
 _UNAMBIGUOUS_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
 #: RFC 3986 §3.2.2 and §3.2.3 without user information, list separators and quotes. A host has 255
@@ -55,8 +56,8 @@ def _origin_form(raw: str, host: str) -> str:
     match = _ABSOLUTE_FORM.fullmatch(raw)
     if match is None:
         raise bad_request("The request target is not a path.")
-    authority, path = match.groups()
-    if authority.lower() != host.lower():
+    scheme, authority, path = match.groups()
+    if not same_authority(scheme, authority, host):
         raise bad_request("The request target and the Host field name different hosts.")
     return path if path.startswith("/") else "/" + path
 

@@ -38,12 +38,13 @@ class Audit:
         self._logs_allowed = settings.requests
         self._file = None if settings.file == "-" else AuditFile(Path(settings.file))
 
-    def decision(self, request: JudgedRequest, decision: Decision) -> None:
-        """Write the decision about a request to the backend.
+    def logs(self, decision: Decision) -> bool:
+        """Tell whether a decision has a line: with ``audit.requests = false`` a refusal alone."""
+        return self._logs_allowed or not decision.allowed
 
-        ``audit.requests = false`` leaves out the requests that were allowed.
-        """
-        if decision.allowed and not self._logs_allowed:
+    def decision(self, request: JudgedRequest, decision: Decision) -> None:
+        """Write the decision about a request to the backend, if it has a line."""
+        if not self.logs(decision):
             return
         members: dict[str, Value] = {
             "outcome": "allowed" if decision.allowed else "refused",

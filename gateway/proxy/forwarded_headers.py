@@ -25,7 +25,7 @@ def forwarded_node(peer: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def forwarded_afresh(peer: str, scheme: str, host: str, omitted: frozenset[str]) -> str:
+def new_forwarded_lines(peer: str, scheme: str, host: str, omitted: frozenset[str]) -> str:
     """Return the header lines about a request that comes from no trusted proxy.
 
     ``omitted`` are the folded names that somebody else writes. Without a peer address or a Host,
@@ -40,7 +40,7 @@ def forwarded_afresh(peer: str, scheme: str, host: str, omitted: frozenset[str])
     return _lines(fields, omitted)
 
 
-def forwarded_extended(
+def extended_forwarded_lines(
     environ: WSGIEnvironment, peer: str, scheme: str, host: str, omitted: frozenset[str]
 ) -> str:
     """Return the same lines about a request of a trusted proxy, whose own words come first.
@@ -57,10 +57,10 @@ def forwarded_extended(
         forwarded = _elements_of(chain, told_host, told_scheme)
     here = _element(forwarded_node(peer), host, scheme)
     fields = {
-        "X-Forwarded-For": _joined(chain, peer),
+        "X-Forwarded-For": _join(chain, peer),
         "X-Forwarded-Host": told_host or host,
         "X-Forwarded-Proto": told_scheme or scheme,
-        "Forwarded": _joined(forwarded, here),
+        "Forwarded": _join(forwarded, here),
     }
     if not all(map(is_field_value, fields.values())):
         raise bad_request("A header field holds control characters.")
@@ -85,7 +85,7 @@ def _element(node: str, host: str, scheme: str) -> str:
     return element
 
 
-def _joined(before: str, last: str) -> str:
+def _join(before: str, last: str) -> str:
     return ", ".join(filter(None, [before, last]))
 
 

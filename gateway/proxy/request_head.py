@@ -24,7 +24,12 @@ from gateway.http.header_policy import (
 from gateway.http.peers import TrustedProxies
 from gateway.http.proxy_errors import ProxyError, bad_request
 from gateway.http.request_target import request_host, request_target
-from gateway.proxy.forwarded_headers import forwarded_afresh, forwarded_extended, via, went_through
+from gateway.proxy.forwarded_headers import (
+    extended_forwarded_lines,
+    new_forwarded_lines,
+    via,
+    went_through,
+)
 
 #: The sets of identity headers differ by route at most. More sets than these are not remembered.
 _REMEMBERED_PLANS = 64
@@ -68,11 +73,16 @@ class RequestHead:
         Raises a :class:`ProxyError` for a request that cannot be forwarded.
         """
         identity: tuple[tuple[str, str], ...] = environ.get("gateway.identity_headers", ())
-        trusted = self._proxies.trusts(environ.get("REMOTE_ADDR", ""))
+        peer, scheme = environ.get("REMOTE_ADDR", ""), environ["wsgi.url_scheme"]
+        trusted = self._proxies.trusts(peer)
         plan = self._plan(trusted, tuple([name for name, _ in identity]))
         fields = self._fields(environ, plan, identity)
         host = request_host(environ)
-        fields.append(_forwarded(environ, host, plan.omitted, trusted=trusted))
+        fields.append(
+            extended_forwarded_lines(environ, peer, scheme, host, plan.omitted)
+            if trusted
+            else new_forwarded_lines(peer, scheme, host, plan.omitted)
+        )
         host_line = "" if "HOST" in plan.omitted else f"Host: {host or self._authority}\r\n"
         lines = "\r\n".join(fields)
         head = (
@@ -136,12 +146,3 @@ class RequestHead:
 def _check_added(name: str, value: str) -> None:
     if fold(name) in FRAMING or not (is_field_name(name) and is_field_value(value)):
         raise ValueError(f"the header {name!r} cannot be added to requests")
-
-
-def _forwarded(
-    environ: WSGIEnvironment, host: str, omitted: frozenset[str], *, trusted: bool
-) -> str:
-    peer, scheme = environ.get("REMOTE_ADDR", ""), environ["wsgi.url_scheme"]
-    if trusted:
-        return forwarded_extended(environ, peer, scheme, host, omitted)
-    return forwarded_afresh(peer, scheme, host, omitted)

@@ -45,7 +45,7 @@ class Endpoint:
     """One endpoint: its handler, its methods (``None``: all of them), and its callers.
 
     ``for_people`` makes its errors pages instead of JSON. ``cross_origin`` lets scripts of other
-    origins call it.
+    origins call it. ``below``: it answers at every path below its own as well.
     """
 
     name: str
@@ -53,26 +53,38 @@ class Endpoint:
     methods: tuple[str, ...] | None
     for_people: bool = False
     cross_origin: bool = False
+    below: bool = False
 
 
 class Dispatcher:
     """Finds the endpoint of a path, and turns every fault of its handler into a response."""
 
     def __init__(self, settings: Settings, pages: Pages, audit: Audit) -> None:
-        self._settings = settings
+        self._issuer = settings.issuer
+        self._form_bytes = settings.limits.form_bytes
         self._proxies = TrustedProxies(settings.server.trusted_proxies)
         self._pages = pages
         self._audit = audit
         self._endpoints: dict[str, Endpoint] = {}
+        self._prefixes: tuple[str, ...] = ()
+        self._pages_like: dict[str, str] = {}
 
     def add(self, paths: tuple[str, ...], endpoint: Endpoint) -> None:
-        """Let ``endpoint`` answer at every one of ``paths``."""
+        """Let ``endpoint`` answer at every one of ``paths``, and below them if it says so."""
         for path in paths:
             self._endpoints[path] = endpoint
+            if endpoint.below:
+                self._prefixes += (f"{path}/",)
+            if endpoint.for_people:
+                self._pages_like[path.rstrip("/").lower()] = path
 
-    def __contains__(self, path: object) -> bool:
+    def serve(self, path: str) -> bool:
         """Tell whether the gateway answers at ``path`` itself."""
-        return path in self._endpoints
+        return path in self._endpoints or path.startswith(self._prefixes)
+
+    def page_like(self, path: str) -> str | None:
+        """Return the path of the page for people that differs in case or a slash at the end."""
+        return self._pages_like.get(path.rstrip("/").lower())
 
     def __iter__(self) -> Iterator[str]:
         """Yield every path."""
@@ -80,17 +92,21 @@ class Dispatcher:
 
     def answer(self, environ: dict[str, Any], path: str) -> Response:
         """Return the response to a request for one of the gateway's own paths."""
-        endpoint = self._endpoints[path]
+        endpoint = self._endpoints.get(path) or self._endpoint_above(path)
         request = EndpointRequest(
             environ,
             path,
             self._proxies,
-            self._settings.limits.form_bytes,
+            self._form_bytes,
         )
         response = self._answer(endpoint, request)
         if endpoint.cross_origin:
             response.headers.extend(_CROSS_ORIGIN)
         return response
+
+    def _endpoint_above(self, path: str) -> Endpoint:
+        prefix = next(each for each in self._prefixes if path.startswith(each))
+        return self._endpoints[prefix.removesuffix("/")]
 
     def _answer(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
         if endpoint.methods is not None and request.method not in endpoint.methods:
@@ -130,7 +146,7 @@ class Dispatcher:
             grant_id=fault.grant_id,
         )
         # RFC 6749 §5.2: 401 names the scheme that the client may use.
-        basic = {"WWW-Authenticate": f'Basic realm="{self._settings.issuer}"'}
+        basic = {"WWW-Authenticate": f'Basic realm="{self._issuer}"'}
         headers = basic if fault.status == HTTPStatus.UNAUTHORIZED else {}
         return self._error(
             endpoint, request, fault.status, fault.error, fault.description, headers=headers

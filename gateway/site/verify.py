@@ -9,6 +9,7 @@ its part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from gateway.http.client_socket import HEADER_LINES
 from gateway.http.header_policy import REFUSED_METHODS, is_method
 from gateway.http.judged_request import JudgedRequest, sent_path
 from gateway.http.path_reasons import PathReason
-from gateway.http.request_target import is_origin_form
+from gateway.http.request_target import is_origin_form, raw_target
 from gateway.observe.audit import Audit
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.responses import NO_STORE, error_response, refusal_response
@@ -31,6 +32,8 @@ _PAIRS = (
     ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI"),
     ("HTTP_X_FORWARDED_METHOD", "HTTP_X_FORWARDED_URI"),
 )
+
+_HOST_KEYS = ("HTTP_X_FORWARDED_HOST", "HTTP_X_ORIGINAL_HOST", "HTTP_HOST")
 
 _TARGET_LINES = ("X-ORIGINAL-URI", "X-FORWARDED-URI")
 
@@ -60,11 +63,11 @@ class OriginalRequest(NamedTuple):
     target: str
 
 
-def original_request(request: EndpointRequest) -> OriginalRequest:
+def original_request(request: EndpointRequest, verify_paths: Sequence[str]) -> OriginalRequest:
     """Return the request that a trusted proxy asks about. Raises NotAsked."""
     if not request.from_trusted_proxy:
         raise NotAsked(VerifyReason.UNTRUSTED_PROXY)
-    original = _one_pair(request)
+    original = _one_pair(request, verify_paths)
     if not is_method(original.method):
         # WSGI joins repeated headers with a comma, and no method has one. So this finds a proxy
         # that adds its headers to the client's, where it should overwrite them.
@@ -77,16 +80,33 @@ def original_request(request: EndpointRequest) -> OriginalRequest:
     return original
 
 
-def _one_pair(request: EndpointRequest) -> OriginalRequest:
-    """Return the pair of headers that the proxy sent. Raises NotAsked.
+def _prefixed(request: EndpointRequest, verify_paths: Sequence[str]) -> OriginalRequest | None:
+    """Return the request whose method and target the proxy has put behind a verify path.
 
-    A proxy sets one pair of names and may let the client's own headers of the other pair
-    through. So half a pair is not enough, and two pairs must agree.
+    Envoy's ``path_prefix`` does so. Raises NotAsked where the server does not tell how the target
+    was written.
+    """
+    if request.path in verify_paths:
+        return None
+    raw = raw_target(request.environ)
+    for path in verify_paths:
+        if raw.startswith(f"{path}/"):
+            return OriginalRequest(request.method, raw.removeprefix(path))
+    raise NotAsked(VerifyReason.MISSING_ORIGINAL)
+
+
+def _one_pair(request: EndpointRequest, verify_paths: Sequence[str]) -> OriginalRequest:
+    """Return the request that the proxy told of. Raises NotAsked.
+
+    A proxy sets one pair of headers, or a prefix, and may let the client's own headers of the
+    other pair through. So half a pair is not enough, and all that is told must agree.
     """
     pairs = {
         OriginalRequest(request.environ.get(method, ""), request.environ.get(target, ""))
         for method, target in _PAIRS
     } - {("", "")}
+    if (prefixed := _prefixed(request, verify_paths)) is not None:
+        pairs.add(prefixed)
     if not pairs or not all(method and target for method, target in pairs):
         raise NotAsked(VerifyReason.MISSING_ORIGINAL)
     if len(pairs) > 1:
@@ -113,16 +133,17 @@ class VerifyEndpoint:
         self._decisions = decisions
         self._identity = identity
         self._realm = settings.issuer
+        self._paths = settings.endpoints.verify
         self._audit = audit
 
     def __call__(self, request: EndpointRequest) -> Response:
         """Return 200 with the identity headers, or the refusal to hand to the client."""
         try:
-            original = original_request(request)
+            original = original_request(request, self._paths)
         except NotAsked as fault:
             self._audit.record("verify", outcome="refused", why=fault.why, address=request.address)
             return error_response(403, "access_denied", "Nothing that can be decided was asked.")
-        decision = self._decide(original, request.authorization)
+        decision = self._decide(original, request)
         judged = JudgedRequest(original.method, sent_path(original.target), request.address)
         self._audit.decision(judged, decision)
         if not isinstance(decision, Allowed):
@@ -132,10 +153,19 @@ class VerifyEndpoint:
         return Response(b"", 200, (*NO_STORE, *identity))
 
     def _decide(
-        self, original: OriginalRequest, authorization: str | None
+        self, original: OriginalRequest, request: EndpointRequest
     ) -> Allowed | Denied | Unavailable:
         if not is_origin_form(original.target):
             # The gateway forwards no such target, so it lets no other proxy forward one.
             return refused_path(PathReason.NOT_A_PATH)
         path = original.target.partition("?")[0]
-        return self._decisions.decide(original.method, path, authorization, escaped=True)
+        # Each proxy tells the host in its own way, so every one of these counts.
+        hosts = [request.environ.get(key, "") for key in _HOST_KEYS]
+        return self._decisions.decide(
+            original.method,
+            path,
+            request.authorization,
+            escaped=True,
+            hosts=hosts,
+            destination=request.environ.get("HTTP_DESTINATION"),
+        )

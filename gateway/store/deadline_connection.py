@@ -129,7 +129,8 @@ class DeadlineConnection:
     def _read_reply(self) -> Any:
         this: Any = self
         try:
-            return this.read_response()
+            # Or redis-py would close the connection first, and without a reset.
+            return this.read_response(disconnect_on_error=False)
         except ResponseError as error:
             return error
 

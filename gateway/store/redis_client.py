@@ -92,7 +92,8 @@ class RedisClient:
     """The gateway's connection to its store. Threads share it; it connects anew after a fork."""
 
     def __init__(self, settings: Store) -> None:
-        self._settings = settings
+        self._timeout = settings.timeout
+        self._wait_replicas = settings.wait_replicas
         self._topology = LazyTopology(settings)
 
     def open(self) -> None:
@@ -113,7 +114,7 @@ class RedisClient:
     @property
     def request_timeout(self) -> float:
         """How long one request may wait for the store, over all its commands (s)."""
-        return 2 * self._settings.timeout
+        return 2 * self._timeout
 
     @property
     def generation(self) -> int:
@@ -156,15 +157,6 @@ class RedisClient:
                         topology, [commands[number]], deadline
                     ).execute()
             return [_raise_if_error(reply) for reply in replies]
-
-    def command_with_best_effort(self, command: Command, best_effort: Command) -> Any:
-        """Send a command, and in the same round trip another one, whose loss does no harm.
-
-        Returns the reply to ``command``. Raises StoreUnavailable.
-        """
-        with self._within_budget() as (topology, deadline):
-            call = self._call(topology, (command, best_effort), deadline)
-            return _raise_if_error(call.execute()[0])
 
     def read_with_clock(self, key: str, note: Command | None = None) -> tuple[str | None, int]:
         """Return the value of ``key`` and the clock of its server (ms), in one round trip.
@@ -232,7 +224,7 @@ class RedisClient:
             if node.circuit.is_open:
                 # A posted command cannot be the probe either: its sender does not see the outcome.
                 raise CircuitOpen
-            node.post(command, min(deadline, monotonic() + self._settings.timeout), on_reply)
+            node.post(command, min(deadline, monotonic() + self._timeout), on_reply)
 
     def nodes(self) -> list[RedisNode]:
         """Return every primary, for :meth:`command_at`. Raises StoreUnavailable."""
@@ -242,7 +234,7 @@ class RedisClient:
     def command_at(self, node: RedisNode, *words: str | int) -> Any:
         """Send a command to one of :meth:`nodes`; return its reply. Raises StoreUnavailable."""
         with self._within_budget() as (topology, deadline):
-            call = RedisCall(topology, [words], deadline, self._settings.timeout, node=node)
+            call = RedisCall(topology, [words], deadline, self._timeout, node=node)
             return _raise_if_error(call.execute()[0])
 
     def _execute(
@@ -255,14 +247,14 @@ class RedisClient:
     ) -> Any:
         if key is None and len(words) > 1:
             key = str(words[1])
-        wanted = self._settings.wait_replicas if replicated else 0
+        wanted = self._wait_replicas if replicated else 0
         commands = [words, *self._wait_for_replicas(str(key), wanted)] if wanted else [words]
         with self._within_budget() as (topology, deadline):
             call = RedisCall(
                 topology,
                 commands,
                 deadline,
-                self._settings.timeout,
+                self._timeout,
                 key=key,
                 eval_fallback=eval_fallback,
             )
@@ -286,7 +278,7 @@ class RedisClient:
             topology,
             commands,
             deadline,
-            self._settings.timeout,
+            self._timeout,
             key=str(commands[0][1]),
             redirect_on_first=redirect_on_first,
         )
@@ -295,7 +287,7 @@ class RedisClient:
         # WAIT is about the last change of its connection. A repeated revocation makes no change,
         # so WAIT would succeed at once: hence a change in any case.
         change = ("EVAL", _MARK_CHANGE.text, 1, f"{key}:wait")
-        return [change, ("WAIT", wanted, int(self._settings.timeout * 800))]
+        return [change, ("WAIT", wanted, int(self._timeout * 800))]
 
     @contextmanager
     def _within_budget(self) -> Iterator[tuple[Topology, float]]:

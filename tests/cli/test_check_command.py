@@ -62,7 +62,10 @@ def test_a_good_file_is_said_to_be_good(tmp_path: Path) -> None:
     path = write_settings(tmp_path, port=free_port())
     ended = run("check", "--config", path)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"{path}: no fault. 8 clients, 5 routes, 2 users.\n"
+    assert ended.stdout == (
+        f"{path}: no fault. 8 clients, 5 routes, 2 users.\n"
+        "A path that no route matches: any valid token is enough ([access] unmatched).\n"
+    )
 
 
 def test_the_file_may_be_named_in_the_environment(tmp_path: Path) -> None:
@@ -115,7 +118,10 @@ def test_a_store_that_does_not_answer_is_said_when_it_is_asked_for(tmp_path: Pat
     assert run("check", "--config", path).returncode == 0
     ended = run("check", "--store", "--config", path)
     assert ended.returncode == 2
-    assert ended.stdout == f"{path}: no fault. 8 clients, 5 routes, 2 users.\n"
+    assert ended.stdout == (
+        f"{path}: no fault. 8 clients, 5 routes, 2 users.\n"
+        "A path that no route matches: any valid token is enough ([access] unmatched).\n"
+    )
     assert ended.stderr.splitlines()[-1].startswith("Error: the store does not answer (")
 
 

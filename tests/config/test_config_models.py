@@ -82,9 +82,9 @@ def test_nothing_in_settings_can_be_changed() -> None:
     with pytest.raises(ValidationError):
         made.issuer = "https://evil.example"  # type: ignore[misc]  # that is the point
     with pytest.raises(ValidationError):
-        made.store.url = "redis://evil"  # type: ignore[misc]
+        made.store.url = "redis://evil"  # type: ignore[misc]  # the same
     with pytest.raises(TypeError):
-        made.upstream.headers["X"] = "y"  # type: ignore[index]
+        made.upstream.headers["X"] = "y"  # type: ignore[index]  # the same
     routes = Settings(
         issuer="https://gateway.example",
         secret_keys=(KEY.encode(),),

@@ -1,8 +1,8 @@
-"""What clients asked and were answered while the store was in trouble, and whether it was right.
+"""The history of a run: requests and answers while the store was in trouble, and their judgement.
 
 A history is a list of requests, each with its answer and the times between which it happened.
-Judging it is pure: the rules know nothing of how it came about. Requests overlap, so a rule
-speaks only of what must hold in whatever order the gateway took them: "before" means that one
+The judgement is pure: the rules do not know how the history came about. Requests overlap, so a
+rule holds for every order in which the gateway may have taken them: "before" means that one
 request had been answered when the other began.
 """
 
@@ -18,7 +18,7 @@ from math import inf
 
 
 class Kind(StrEnum):
-    """What a client asked for."""
+    """The kinds of requests."""
 
     AUTHORIZE = "authorize"
     REDEEM = "redeem"
@@ -33,8 +33,9 @@ class Operation:
     """One request and its answer; times are seconds of one monotonic clock.
 
     ``grant`` names the grant among all of the history, and ``presented`` is the code or token
-    that was sent. ``status`` is HTTP's, 0 if there was no answer. ``error`` is the OAuth error,
-    or why the answer is none that the endpoint may give. ``active`` is introspection's.
+    that was sent. ``status`` is HTTP's, 0 if there was no answer. ``error`` is the OAuth error, or
+    why the answer is none that the endpoint may give. ``active`` is that member of an
+    introspection.
     """
 
     client: str
@@ -52,18 +53,18 @@ class Operation:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the client got what it came for."""
+        """Whether the client got the thing that it asked for."""
         if self.error or self.status not in {200, 302}:
             return False
         return self.active or self.kind is not Kind.INTROSPECT
 
     @property
     def unavailable(self) -> bool:
-        """Whether the client was told to come again, as it should be in trouble."""
+        """Whether the client was told to come again, as is right in trouble."""
         return self.status == 503 and not self.error
 
     def __str__(self) -> str:
-        """Say what happened, with no more of a token than tells it from others."""
+        """Describe the request, with so much of a token as tells it from other tokens."""
         answer = f"{self.status} {self.error}".strip()
         return (
             f"{self.started:.3f}..{self.ended:.3f} {self.client} {self.grant}"
@@ -73,7 +74,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One fault of the store, from when to when. ``loses`` if it may lose what was answered."""
+    """One fault of the store, with its times. ``loses``: it may lose acknowledged changes."""
 
     name: str
     began: float
@@ -89,25 +90,25 @@ class Recorder:
         self._lock = threading.Lock()
 
     def add(self, operation: Operation) -> None:
-        """Keep one more."""
+        """Keep one more operation."""
         with self._lock:
             self._operations.append(operation)
 
     def operations(self) -> tuple[Operation, ...]:
-        """Return all of them so far, in the order in which they were answered."""
+        """Return all operations so far, in the order of their answers."""
         with self._lock:
             return tuple(sorted(self._operations, key=lambda each: each.ended))
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Under which the gateway ran (s).
+    """The terms under which the gateway ran (s).
 
-    ``limit`` is how long an answer may take, ``grace`` is tokens.refresh_grace_seconds, and
-    from ``calm`` on the store was well again, and that long enough for everybody to know.
-    ``losses`` are the times in which the store may have lost what it had answered, as one that
-    replicates asynchronously does when it fails over. With ``replicated_revocations`` a
-    revocation is not among that: it was acknowledged once replicas had it.
+    ``limit`` is how long an answer may take, and ``grace`` is tokens.refresh_grace_seconds. From
+    ``calm`` on, the store had been well for long enough that every worker knew. ``losses`` are the
+    times in which the store may have lost acknowledged changes, as a failover does where
+    replication is asynchronous. With ``replicated_revocations`` it lost no revocation: each was
+    acknowledged when a replica had it.
     """
 
     limit: float
@@ -119,7 +120,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What must not have happened: the rule, the grant it is about, and the story."""
+    """A broken rule: the rule, the grant that it is about, and the requests that show it."""
 
     rule: str
     grant: str
@@ -127,13 +128,13 @@ class Violation:
     may_be_lost: bool = True
 
     def __str__(self) -> str:
-        """Tell the story, a request a line."""
+        """Show the requests, one a line."""
         return "\n  ".join([f"{self.rule}:", *map(str, self.story)])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was wrong, and what would be, had the store not lost what it had answered."""
+    """The violations; and apart from them, those that a loss of the store explains (``lost``)."""
 
     violations: tuple[Violation, ...]
     lost: tuple[Violation, ...] = ()
@@ -173,9 +174,9 @@ class History:
         return frozenset(each.refresh for each in self.operations if each.refresh)
 
     def is_repeat(self, operation: Operation) -> bool:
-        """Tell whether a code or refresh token may have been spent for good before.
+        """Tell whether its code or refresh token may have been spent for good before.
 
-        A code is, once a request with it was answered; a refresh token, a grace time later.
+        A code is spent once a request with it was answered; a refresh token, a grace time later.
         """
         grace = {Kind.REDEEM: 0.0, Kind.REFRESH: self.terms.grace}.get(operation.kind)
         return grace is not None and any(
@@ -207,9 +208,9 @@ class History:
         return frozenset(each.access for each in self.operations if each.access)
 
     def is_deserved(self, operation: Operation) -> bool:
-        """Tell whether a refusal may be right: the client had begun to end what it asked for."""
+        """Tell whether a refusal may be right: the client had begun to end that grant or token."""
         if operation.kind is Kind.REVOKE:
-            # RFC 7009 §2.2: also for a token that is invalid the answer is 200.
+            # RFC 7009 §2.2: the answer is 200 even if the token is invalid.
             return False
         begun = [self._endings.get(of, inf) for of in (operation.grant, operation.presented)]
         if operation.kind is Kind.INTROSPECT:
@@ -222,7 +223,7 @@ Rule = Callable[[History], Iterator[Violation]]
 
 
 def a_code_succeeds_once(history: History) -> Iterator[Violation]:
-    """RFC 6749 §4.1.2. The gateway's own repetition of a request is none of the client's."""
+    """RFC 6749 §4.1.2. A gateway that repeats a command does not repeat the client's request."""
     codes = {each.presented: each for each in history.operations if each.kind is Kind.REDEEM}
     for code, any_of_them in codes.items():
         successes = history.successes(Kind.REDEEM, code)
@@ -261,7 +262,7 @@ def what_is_ended_stays_ended(history: History) -> Iterator[Violation]:
 
 
 def a_grant_has_one_refresh_token(history: History) -> Iterator[Violation]:
-    """RFC 9700 §4.14.2: what was exchanged is worth its own successor alone, and not for long."""
+    """RFC 9700 §4.14.2: an exchanged token gives its one successor, and only in its grace time."""
     exchanged = {each.presented: each for each in history.operations if each.kind is Kind.REFRESH}
     for token, any_of_them in exchanged.items():
         successes = history.successes(Kind.REFRESH, token)
@@ -294,7 +295,7 @@ def _what_led_to(history: History, refused: Operation) -> Iterable[Operation]:
 
 
 def every_answer_comes_in_time(history: History) -> Iterator[Violation]:
-    """An answer that comes too late is none; nor is a connection that ends without one."""
+    """Every request gets an answer, and gets it within the limit."""
     for each in history.operations:
         if each.status == 0 or each.ended - each.started > history.terms.limit:
             rule = "an answer did not come in time"
@@ -331,7 +332,7 @@ RULES: tuple[Rule, ...] = (
 
 @dataclass
 class _Loss:
-    """Which grants the store may have set back: those it changed while it could lose that."""
+    """The grants that the store may have set back: it changed them while it could lose changes."""
 
     history: History
     _known: dict[str, bool] = field(default_factory=dict)
@@ -354,7 +355,7 @@ class _Loss:
 
 
 def judge(operations: Iterable[Operation], terms: Terms) -> Verdict:
-    """Return what in a history is against the rules.
+    """Return the violations in a history.
 
     ``operations`` are in the order in which they were answered.
     """

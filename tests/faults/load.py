@@ -29,16 +29,16 @@ _BROKEN_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingErro
 
 
 class _Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """The test has seen enough while this client was told to come again."""
+    """The test has ended while this client was told to come again."""
 
 
 class _Spent(Exception):  # noqa: N818 - as RFC 6749 wants it
-    """A code was redeemed, and the answer with its tokens was broken off."""
+    """A code was redeemed, and the answer with the tokens broke off."""
 
 
 @dataclass
 class Load:
-    """What the clients have seen so far."""
+    """The answers that the clients have had so far."""
 
     answers: list[Answer] = field(default_factory=list)
     #: Requests that were broken off, as they are when a process of the gateway is killed.
@@ -52,21 +52,21 @@ class Load:
 
     @property
     def unavailable(self) -> int:
-        """How many requests were told to come again."""
+        """The number of requests that were told to come again."""
         return sum(each.status == 503 for each in self.answers)
 
     @property
     def slowest(self) -> float:
-        """How long the slowest answer took (s)."""
+        """The time of the slowest answer (s)."""
         return max(each.seconds for each in self.answers)
 
     def goes_on(self, lives: int = 4) -> float:
-        """Wait until so many more lives are gone through; return how long that took (s)."""
+        """Wait until clients went through so many more lives; return how long that took (s)."""
         wanted = self.lives + lives
         return seconds_until(lambda: self.lives >= wanted, _PATIENCE_SECONDS)
 
     def judge(self, limit: float) -> None:
-        """Raise if a client was told anything that it did not deserve, or told it too late."""
+        """Raise if a client got an answer that it did not deserve, or got it too late."""
         assert not self.violations, self.violations[:5]
         assert all(each.is_unavailable for each in self.answers if each.status == 503)
         assert self.slowest < limit, self.slowest
@@ -162,7 +162,7 @@ def load(
     with ThreadPoolExecutor(clients) as threads:
         for _ in range(clients):
             browser = Browser(site.gateway.url)
-            # Who signs in is not what this is about.
+            # The sign-in is not part of the load.
             browser.session.cookies.update(site.browser.session.cookies)
             person = _Person(running, browser, site.client, stop)
             threads.submit(person.live)

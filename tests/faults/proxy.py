@@ -21,7 +21,7 @@ _HELD_SECONDS = 20.0
 
 @dataclass
 class Faults:
-    """What is wrong at the moment. All at their defaults: nothing."""
+    """The faults at the moment; none by default."""
 
     #: Seconds that every reply is late.
     latency: float = 0.0
@@ -62,9 +62,9 @@ class Proxy:
     def __init__(self, upstream_port: int) -> None:
         self.upstream_port = upstream_port
         self.faults = Faults()
-        #: How often a fault met a request or a reply.
+        #: The number of requests and replies that a fault met.
         self.injected = 0
-        #: How many replies were passed on, where each comes in one piece.
+        #: The number of replies that were passed on, if each comes in one piece.
         self.replies = 0
         self._drop_left = 0
         self._drop_matching: tuple[bytes, ...] = ()
@@ -80,7 +80,7 @@ class Proxy:
 
     @property
     def open_connections(self) -> int:
-        """How many connections the gateway has open."""
+        """The number of connections that the gateway has open."""
         return len(self._connections)
 
     def heal(self) -> None:
@@ -102,7 +102,7 @@ class Proxy:
         self._lose_left = times
 
     def hold_requests(self, *matching: bytes) -> None:
-        """Keep back requests with one of ``matching``, and what follows, until :meth:`heal`."""
+        """Hold back requests with one of ``matching``, and all after them, until :meth:`heal`."""
         self._released.clear()
         self._held = matching
 
@@ -118,12 +118,12 @@ class Proxy:
         self.cut()
 
     def black_hole(self) -> None:
-        """Answer no attempt to connect, as a host does that is gone; and end what is open."""
+        """Answer no attempt to connect, as where a host is gone; close the open connections."""
         self.refuse()
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", self.port))
-        # Nobody accepts: once the queue is full, the kernel drops what comes.
+        # Nothing accepts: once the queue is full, the kernel drops every attempt.
         self._listener.listen(0)
         for _ in range(2):
             filler = socket.socket()
@@ -143,7 +143,7 @@ class Proxy:
         self._listener = self._listen(self.port)
 
     def close(self) -> None:
-        """End all."""
+        """Close every connection, and stop listening."""
         for filler in self._fillers:
             filler.close()
         _close_listener(self._listener)
@@ -197,11 +197,15 @@ class Proxy:
                 self.injected += 1
                 connection.close(reset=True)
                 break
-            if _has_one_of(data, self._held):
+            held = _has_one_of(data, self._held)
+            if held:
                 self.injected += 1
                 self._released.wait(_HELD_SECONDS)
             with suppress(OSError):
                 connection.server.sendall(data)
+            if held and _is_reset(connection.client):
+                # Nor would TCP deliver the requests after it.
+                break
         self._over(connection)
 
     def _replies(self, connection: _Connection) -> None:
@@ -249,6 +253,13 @@ class Proxy:
 
 def _has_one_of(data: bytes, matching: tuple[bytes, ...]) -> bool:
     return any(each in data for each in matching)
+
+
+def _is_reset(client: socket.socket) -> bool:
+    try:
+        return client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+    except OSError:
+        return True
 
 
 def _received(source: socket.socket) -> bytes:

@@ -89,7 +89,7 @@ class Server:
     def ask(self, *words: str | int) -> Any:
         """Send one command on a connection of its own."""
         connection = self.redis
-        # Answers as the server gives them.
+        # Replies as the server sends them.
         connection.response_callbacks.clear()
         try:
             return connection.execute_command(*words)
@@ -109,7 +109,7 @@ class Server:
         return False
 
     def decisions(self) -> int:
-        """Count what gateways asked it since it started; nothing else sends these commands."""
+        """Count the reads and scripts that gateways sent it since it started."""
         found = self.redis.info("commandstats")
         return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("get", "evalsha"))
 
@@ -133,11 +133,11 @@ class Server:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on, with all that was sent to it meanwhile."""
+        """Let a paused process go on. It then reads everything that was sent to it meanwhile."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a crash does: nothing is tidied up."""
+        """Kill it, as a crash does: it tidies nothing up."""
         if self.process is not None:
             self._signal(signal.SIGKILL)
             self.process.wait(10)

@@ -1,4 +1,4 @@
-"""A gateway on a store that a test can put into trouble, and those who use it meanwhile."""
+"""A gateway on a store that a test can put into trouble, with its user and its client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REDIRECT_URI = "https://own.example/cb"
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a client was given."""
+    """The tokens of a client."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -32,7 +32,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one request, and how long it took (s)."""
+    """The answer to one request, and how long it took (s)."""
 
     status: int
     seconds: float
@@ -41,13 +41,13 @@ class Answer:
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether the client is told to come again, as it should be in trouble."""
+        """Whether the client is told to come again, as is right in trouble."""
         return self.status == 503 and self.retry_after == "1"
 
 
 @dataclass
 class Site:
-    """A running gateway, a user who is signed in, and a client that is never asked about."""
+    """A running gateway, a user who is signed in, and a client that needs no consent."""
 
     gateway: RunningGateway
     browser: Browser
@@ -105,7 +105,7 @@ def site(
 
 
 def timed(call: Callable[[], requests.Response]) -> Answer:
-    """Make a request and say what became of it."""
+    """Make a request; return its answer."""
     started = time.monotonic()
     response = call()
     seconds = time.monotonic() - started
@@ -130,7 +130,7 @@ def seconds_until(condition: Callable[[], object], limit: float = 10.0) -> float
 
 
 def insisting(call: Callable[[], requests.Response]) -> requests.Response:
-    """Do what a client does that is told to come again."""
+    """Repeat a request while the answer is 503, as a good client does."""
     for _ in range(20):
         response = call()
         if response.status_code != 503:

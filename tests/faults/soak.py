@@ -1,7 +1,7 @@
 """Trouble for minutes: ``python -m tests.faults.soak --minutes 5 --store one-node``.
 
-Prints what was done, what went wrong, and what was against the rules, as Markdown; the exit
-code is 1 if anything was.
+Prints the operations, the faults and the violations of the rules as Markdown. The exit code is 1 if
+there was a violation.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """Print at once: a soak is watched."""
+    """Print at once, because somebody watches a soak."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -99,7 +99,7 @@ def test_every_key_of_a_grant_is_in_one_slot_and_grants_are_everywhere(
         having = [each for each in nodes.nodes if keys_of(each.redis, grant)]
         assert having == [nodes.owner(slot_of(grant))]
         kept = keys_of(having[0].redis, grant)
-        # Everything is in one: also the access tokens of the redemption and of the refresh.
+        # The access tokens of the redemption and of the refresh are in it as well.
         assert len(kept) == 1
         assert {having[0].ask("CLUSTER", "KEYSLOT", key) for key in kept} == {slot_of(grant)}
         used.add(having[0].port)
@@ -192,7 +192,7 @@ def test_a_third_of_the_slots_goes_to_a_new_node_at_once_and_reaches_no_client(
 def test_the_slots_of_a_dead_primary_alone_are_out_of_reach(
     nodes: ClusterSet, spread: Site, trouble: str
 ) -> None:
-    """503 for its grants, in time; the others notice nothing; and it comes back with its own."""
+    """Its grants are 503, in time; other grants notice nothing; it comes back with its own."""
     dying = nodes.nodes[2]
     own = tokens_at(nodes, spread, dying)
     others = [tokens_at(nodes, spread, each) for each in nodes.nodes[:2]]
@@ -209,7 +209,7 @@ def test_the_slots_of_a_dead_primary_alone_are_out_of_reach(
                 answers = at_once([partial(spread.use, other.access)] * 8)
                 assert {each.status for each in answers} == {200}
         others = [tokens_of(spread.client.refresh(each.refresh)) for each in others]
-        # A gateway that serves the others is of use, and says so.
+        # A gateway that serves the other grants is ready, and says so.
         probes = [spread.browser.get("/oauth/health").status_code for _ in range(20)]
         assert probes.count(200) >= 18, probes
     finally:
@@ -226,7 +226,7 @@ def is_down(node: Server) -> bool:
 
 def test_a_cluster_that_wants_all_its_slots_is_waited_for(nodes: ClusterSet, spread: Site) -> None:
     """CLUSTERDOWN from nodes that are well: 503, until the last one is back."""
-    # Who is taken for dead already would change nothing by dying.
+    # The death of a node changes nothing if the others take it for dead already.
     nodes.wait_until_whole()
     dying, living = nodes.nodes[2], nodes.nodes[:2]
     tokens = [tokens_at(nodes, spread, each) for each in living]
@@ -285,7 +285,7 @@ def grants_of_demo(site: Site) -> set[str]:
 
 
 def test_a_listed_grant_that_is_gone_is_dropped(nodes: ClusterSet, spread: Site) -> None:
-    """As after a node lost its data: nothing is listed that nobody can use."""
+    """As after a node lost its data: a list has no grant that cannot be used."""
     tokens, gone = spread.tokens(), spread.tokens()
     owner_of(nodes, gone.access).ask("DEL", grant_key(grant_id(gone.access)))
     listed = grants_of_demo(spread)
@@ -341,7 +341,7 @@ def test_clients_and_grants_are_managed_across_the_nodes(nodes: ClusterSet, spre
 
 
 def test_each_node_that_can_lose_grants_is_named(folder: Path, nodes: ClusterSet) -> None:
-    """By the command; the probe says the same to anybody, and so names nobody."""
+    """The command names them. The probe answers everybody, and so names no node."""
     evicting, forgetting = nodes.nodes[:2]
     evicting.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     forgetting.ask("CONFIG", "SET", "appendonly", "no")

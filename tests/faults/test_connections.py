@@ -1,7 +1,7 @@
 """Ways to a store: over TLS, through a socket file, with a user and a password; and wrong ones.
 
-A gateway that the store does not let in is a gateway without a store: 503, and nobody's
-tokens are called bad.
+A gateway that the store does not let in is a gateway without a store: it answers 503, and calls no
+token bad.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.processes import free_port, python_module, running
 from tests.support.running_gateway import write_settings
 
 SECRET_KEY = b"a secret key for tests that is long enough"
-#: What a gateway needs of its store, and nothing else.
+#: The permissions that a gateway needs, and no others.
 LEAST = (
     *("on", ">pass:word@/", "resetkeys", "~gateway:*", "resetchannels", "-@all"),
     *("+@connection", "+@read", "+@write", "+@scripting", "-@dangerous"),
@@ -55,7 +55,7 @@ def guarded(folder: Path) -> Iterator[Server]:
 def test_a_user_who_may_do_no_more_than_the_gateway_needs_is_enough(
     folder: Path, guarded: Server, way: str
 ) -> None:
-    """The whole life, every list and every check: nothing is refused to it."""
+    """The whole life, every list and every check: the store refuses nothing."""
     url = (
         f"redis://{LOGIN}@127.0.0.1:{guarded.port}"
         if way == "redis"
@@ -133,7 +133,7 @@ def test_a_store_that_lets_nobody_in_is_unavailable_and_no_token_is_bad(
     assert {each.status for each in answers} == {503}
     assert max(each.seconds for each in answers) < LIMIT
     assert not [each for each in answers if "invalid" in each.body]
-    # What the log says of it is no secret.
+    # The log says nothing secret about it.
     assert "wrong" not in (tmp_path / "gateway.log").read_text()
 
 

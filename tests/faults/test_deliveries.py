@@ -1,4 +1,4 @@
-"""What was answered is known to the store: nobody waits for that, and nothing prevents it."""
+"""The store learns that an answer has arrived: no request waits for it, no loss prevents it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _is_noted(node: Server, token: str) -> bool:
 
 @pytest.fixture(scope="module")
 def patient_site(folder: Path, way: Proxy) -> Iterator[Site]:
-    """A gateway that waits long for an answer, where it waits for one."""
+    """A gateway that waits long for a reply, if it waits at all."""
     url = f"redis://127.0.0.1:{way.port}"
     with site("standalone", folder / "patient", url, timeout=_PATIENCE) as running:
         yield running
@@ -55,7 +55,7 @@ def patient_site(folder: Path, way: Proxy) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def kept_in_the_store(node: Server, patient_site: Site) -> Client:
-    """A client that is asked of the store every time."""
+    """A client that the gateway reads from the store every time."""
     link = RedisClient(Store(url=f"redis://127.0.0.1:{node.port}", timeout=5.0))
     Clients((), link, "gateway").add(
         RegisteredClient(
@@ -75,17 +75,17 @@ def _code(site: Site, client: Client) -> str:
 
 
 def waits(way: Proxy, site: Site, access: str, request: Callable[[], requests.Response]) -> int:
-    """Return for how many answers of the store a request waits.
+    """Return for how many replies of the store a request waits.
 
-    ``access`` is a token of before.
+    ``access`` is a token of an earlier request.
     """
-    # The one connection that is in use brings what was on its way before this answer.
+    # On the one connection that is in use, earlier replies come before this one.
     assert site.works(access)
     before = way.replies
     way.hold_requests(*_NOTE, *_ENTRY)
     try:
         answer = timed(request)
-        # Those to the note, and to entries in the indexes, do not come before heal().
+        # The replies to the note, and to entries in the indexes, come after heal().
         assert answer.status == 200
         assert answer.seconds < _PATIENCE
         return way.replies - before
@@ -117,7 +117,7 @@ def test_a_code_exchange_waits_twice_for_the_store_at_most(
 
 
 def test_a_note_arrives_where_its_gateway_ends_at_once(node: Server, folder: Path) -> None:
-    """Nothing of it waits for its turn in the memory of a process that may be killed."""
+    """The note does not wait in the memory of a process that may be killed."""
     for _ in range(5):
         ended = subprocess.run(
             python_module("tests.faults.short_life", f"redis://127.0.0.1:{node.port}"),
@@ -133,7 +133,7 @@ def test_a_note_arrives_where_its_gateway_ends_at_once(node: Server, folder: Pat
 def test_a_note_that_got_lost_is_sent_until_it_arrives(
     node: Server, way: Proxy, standalone_site: Site
 ) -> None:
-    """The client has its tokens; from then on its code is spent, as every other one."""
+    """The client has its tokens; from then on its code is spent, as any other."""
     site = standalone_site
     code = site.code()
     way.lose_requests(*_NOTE, times=1000)
@@ -151,7 +151,7 @@ def test_a_note_that_got_lost_is_sent_until_it_arrives(
 def test_a_store_that_is_out_of_memory_takes_a_note(
     node: Server, way: Proxy, standalone_site: Site
 ) -> None:
-    """The tokens were given while there was memory: it must not take more to say so."""
+    """The tokens were given while there was memory. The note needs no more of it."""
     site = standalone_site
     code = site.code()
     way.lose_requests(*_NOTE, times=1000)
@@ -200,7 +200,7 @@ def test_the_grace_time_runs_from_the_answer_also_where_the_note_came_later(
     finally:
         way.heal()
     seconds_until(lambda: _is_noted(node, refreshed.access))
-    # The grace time, one second, goes by; the note alone did not begin it anew.
+    # The grace time, one second, goes by: the note did not begin it anew.
     while time.monotonic() < answered + 1.05:
         time.sleep(0.05)
     assert site.client.refresh(tokens.refresh).json()["error"] == "invalid_grant"
@@ -210,7 +210,7 @@ def test_the_grace_time_runs_from_the_answer_also_where_the_note_came_later(
 def test_a_code_whose_answer_was_lost_does_not_outlive_itself(
     node: Server, way: Proxy, brief_site: Site
 ) -> None:
-    """The grant remembers its code for as long as it has tokens; that must not make it one."""
+    """The grant keeps a used code as long as it has tokens, only to recognise a replay."""
     site = brief_site
     code = site.code()
     way.drop_replies(*_REDEEM, times=2)

@@ -1,7 +1,7 @@
-"""A primary that is none any more, or a cluster in doubt: found out and gone round in one request.
+"""A demoted primary, or a cluster in doubt: one request finds out, and goes to another server.
 
-A client notices nothing where another server can answer, and nothing is asked of one that says
-that it is a replica, whoever names it.
+A client notices nothing if another server can answer. The gateway sends nothing to a server that
+says that it is a replica, whichever Sentinel names it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pair(folder: Path) -> Iterator[SentinelSet]:
 
 @pytest.fixture(scope="module")
 def paired(folder: Path, pair: SentinelSet) -> Iterator[Site]:
-    """A gateway on them."""
+    """A gateway on this pair."""
     with site("standalone", folder / "paired", pair.url) as running:
         yield running
 
@@ -81,7 +81,7 @@ def changes(site: Site) -> dict[str, Callable[[], requests.Response]]:
 def test_a_change_that_meets_a_demoted_primary_is_made_at_the_new_one(
     pair: SentinelSet, paired: Site, what: str
 ) -> None:
-    """READONLY, on a connection that lived on: Sentinel is asked, and the client is not told."""
+    """READONLY on an old connection: the gateway asks Sentinel, and the client notices nothing."""
     kept = paired.tokens()
     for _ in range(10):
         change = changes(paired)[what]
@@ -97,14 +97,14 @@ def test_a_change_that_meets_a_demoted_primary_is_made_at_the_new_one(
         assert paired.works(kept.access)
         if met:
             return
-    # It asks Sentinel once a second in any case, and then meets nothing.
+    # It asks Sentinel once a second anyway, and then meets no refusal.
     raise AssertionError("the gateway never asked the demoted one")
 
 
 def test_a_server_that_says_that_it_is_a_replica_is_not_taken_for_the_primary(
     folder: Path, pair: SentinelSet
 ) -> None:
-    """One Sentinel is out of date, and is asked first: the next one is right."""
+    """The Sentinel that is asked first is out of date; the next one is right."""
     pair.wait_until_in_step()
     (replica,) = pair.replicas
     astray = SentinelServer(folder / "astray")
@@ -124,7 +124,7 @@ def test_a_server_that_says_that_it_is_a_replica_is_not_taken_for_the_primary(
             assert running.client.revoke(tokens.refresh).status_code == 200
             assert running.use(tokens.access).status_code == 401
             assert replica.decisions() == before
-        # Where nobody names another one, there is no store; rather than one that is behind.
+        # If no Sentinel names another server, there is no store: a replica may be behind.
         alone = f"redis+sentinel://{login}@127.0.0.1:{astray.port}/{PRIMARY_NAME}"
         link = RedisClient(Store(url=alone))
         with pytest.raises(StoreUnavailable):
@@ -158,16 +158,16 @@ def test_a_failover_of_a_cluster_that_was_asked_for_reaches_no_client(folder: Pa
             wait_until(lambda: not primary.is_primary())
             before = primary.decisions()
             running.goes_on()
-            # From now on it says where to go, and nothing else.
+            # From now on it only redirects.
             assert primary.decisions() == before
             assert replica.decisions() > 0
         assert running.unavailable == 0
 
 
 class _Speaker:
-    """A node that has every slot, and answers what it was told to, one thing after the other.
+    """A node that has every slot, and sends the replies that a test gave it, one after the other.
 
-    No store: only what a store cannot be made to say at a given moment.
+    It is no store. It says what a real store cannot be made to say at a given moment.
     """
 
     def __init__(self, port: int) -> None:

@@ -1,9 +1,9 @@
 """Kill -9 among requests: of a worker, of the gateway, of its embedded store, of all at once.
 
-What a store acknowledged and had not fsynced yet is in the operating system's hands and
-survives a kill; but a server whose last fsync is slow may hold a change back for a moment
-with ``everysec``. So the server is told to fsync each change before it is killed here, and
-nothing depends on the disk's mood.
+The operating system has a change that the store acknowledged and has not fsynced yet, so the
+change survives a kill. But with ``everysec`` a server whose last fsync is slow may hold a change
+back for a moment. So these tests let the server fsync each change before they kill it, and the
+speed of the disk does not matter.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Crashing:
         """Kill the server, and before it the keeper that would start it again, or not."""
         with self.store as store:
             store.config_set("appendfsync", "always")
-            # A change made from now on takes all changes before it to the disk. One of the load's
-            # may be answered now, and have been made before.
+            # This change takes all earlier changes to the disk. A change of the load would not do:
+            # it may be acknowledged now, and have been made before.
             store.incr("changes of the test")
             server = store.info("server")["process_id"]
         if keeper:
@@ -164,7 +164,7 @@ def site(crashing: Crashing) -> Site:
 
 
 def judge_what_was_acknowledged(site: Site, load: Load) -> None:
-    """Every grant is there, and every revocation.
+    """Judge that every grant is there, and every revocation.
 
     The load went on with one of the workers; the other may still tell clients to come again.
     """
@@ -219,7 +219,7 @@ def test_a_gateway_killed_again_and_again_finds_its_store_as_it_left_it(
 def test_all_killed_at_once_come_back_with_all_that_was_acknowledged(
     crashing: Crashing, site: Site
 ) -> None:
-    """As when the machine's memory runs out for good: nobody is left to tidy up."""
+    """As when the machine's memory runs out for good: no process is left to tidy up."""
     with load(site, breaks_off=True) as running:
         for _ in range(_ROUNDS):
             running.goes_on()

@@ -1,4 +1,4 @@
-"""Clients that live through trouble, and the rules that what they saw is judged by."""
+"""Clients that live through trouble, and the rules that judge their history."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Story:
         return self
 
     def begin(self) -> Story:
-        """Add what every story begins with: a code, and the tokens that it gave."""
+        """Add the beginning of every story: a code, and the tokens that it gave."""
         self.tell(Kind.AUTHORIZE, status=302, code="code")
         return self.tell(Kind.REDEEM, "code", access="access-0", refresh="refresh-0")
 
@@ -77,7 +77,7 @@ class Story:
         return self
 
     def start_over(self) -> Story:
-        """Get another grant and use it, as a client does that lost its own."""
+        """Get another grant and use it, as a client does that lost its grant."""
         self.tell(Kind.AUTHORIZE, status=302, grant="2", code="code-2")
         self.tell(Kind.REDEEM, "code-2", grant="2", access="access-b", refresh="refresh-b")
         return self.tell(Kind.USE, "access-b", grant="2")
@@ -237,7 +237,7 @@ BAD: dict[str, tuple[Callable[[], Story], str]] = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_each_rule_sees_what_is_against_it(bad: str) -> None:
-    """Every one of these histories breaks one rule, and no other."""
+    """Each of these histories breaks one rule, and no other."""
     story, rule = BAD[bad]
     assert set(story().broken) == {rule}
 
@@ -248,7 +248,7 @@ def test_no_answer_at_all_is_no_answer_in_time() -> None:
 
 
 def _overlapping(story: Story, kind: Kind, presented: str) -> Story:
-    """Let the last request begin before the one that ended what it asks for was answered."""
+    """Let the last request begin before the answer to the request that ended its grant."""
     *before, last = story.operations
     again = Story()
     end = next(each for each in before if each.kind is kind and each.presented == presented)
@@ -264,7 +264,7 @@ def test_a_request_that_began_before_the_revocation_was_answered_may_still_succe
 
 
 def test_a_request_that_a_revocation_overtakes_may_be_refused() -> None:
-    """Not answered yet is begun: the refusal may come before the acknowledgement."""
+    """The revocation has begun, so the refusal may come before its acknowledgement."""
     story = Story().begin().tell(Kind.REVOKE, "refresh-0", 503).use(0, 401, "invalid_token")
     assert story.start_over().broken == []
 
@@ -278,7 +278,7 @@ def test_tabs_that_refresh_at_once_share_one_successor() -> None:
 
 
 def test_what_a_failover_lost_is_told_apart_from_what_was_wrong() -> None:
-    """Only grants that were changed meanwhile, and no revocation that replicas had."""
+    """A loss explains grants that were changed meanwhile, and no revocation that replicas had."""
     story = Story().begin()
     begin = story.now
     story.refresh(0)
@@ -318,7 +318,7 @@ def _trouble(store: str, folder: Path, seconds: float, seed: int) -> Outcome:
 def test_clients_that_live_through_trouble_lose_nothing_and_get_nothing_twice(
     tmp_path: Path, store: str, seconds: float
 ) -> None:
-    """Everything at once and all the time, until the trouble is over; `make soak` for longer."""
+    """All kinds of requests under all kinds of faults; `make soak` runs it for longer."""
     outcome = _trouble(store, tmp_path, seconds, seed=2)
     told = "\n".join(map(str, outcome.verdict.violations))
     assert not outcome.verdict.violations, told

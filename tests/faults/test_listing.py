@@ -1,4 +1,4 @@
-"""A grant that anybody can use is listed, whatever happens to its entries on their way."""
+"""A live grant is listed, whatever happens to its entries on their way to the indexes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_entry_that_got_lost_is_sent_until_it_arrives(
     way.hold_requests(*_ENTRY)
     try:
         assert tokens_of(standalone_site.client.redeem(code))
-        # What was on its way gets lost.
+        # The entries that were on their way get lost.
         way.cut()
         assert not is_listed(node, grant)
         assert grant in ids_of_demo(f"redis://127.0.0.1:{node.port}")
@@ -65,7 +65,7 @@ def test_an_entry_that_a_refresh_could_not_lengthen_is_lengthened_later(
     tokens = standalone_site.tokens()
     grant = grant_id(tokens.access)
     seconds_until(partial(is_listed, node, grant))
-    # A tenth of its idle time passes, for its entry as well: that has to be made longer.
+    # A tenth of its idle time passes, for its entry as well. So the entry has to be lengthened.
     passed = Tokens().refresh_seconds // 10
     seconds_until(lambda: "undelivered" not in stored_grant(node.redis, grant))
     let_pass(node.redis, grant, passed)
@@ -73,7 +73,7 @@ def test_an_entry_that_a_refresh_could_not_lengthen_is_lengthened_later(
     node.redis.zadd(_OF_USER, {grant: score - passed})
     way.lose_requests(*_ENTRY, times=1000)
     try:
-        # Nobody waits for it.
+        # The refresh does not wait for that.
         assert tokens_of(standalone_site.client.refresh(tokens.refresh))
         assert listed_until(node, grant) < score
     finally:
@@ -116,7 +116,7 @@ def test_nobody_gets_tokens_of_a_grant_that_cannot_be_listed(
             code = found.code()
         index.kill()
         try:
-            # It finds out by asking about a grant there.
+            # The gateway learns it from a request about a grant there.
             assert timed(partial(found.use, there.access)).is_unavailable
             for _ in range(3):
                 answer = timed(partial(found.client.redeem, code))

@@ -1,7 +1,7 @@
 """A slot on its way from one node of a cluster to another, one key after the other.
 
-It may be open for as long as it takes to move all of its keys. Whatever a client asks meanwhile is
-answered at once, with the time limits of every day, wherever the keys of its grant are.
+The slot may be open for as long as it takes to move all of its keys. Every request of a client is
+answered at once meanwhile, within the usual time limits, whichever node has its grant.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WAYS = pytest.mark.parametrize("moved", [False, True], ids=["not yet", "already"
 @contextmanager
 def half_moved(nodes: ClusterSet, grant: str, *, moved: bool) -> Iterator[None]:
     """Open the slot of a grant, move the grant if ``moved``, and the rest when the block ends."""
-    # Replicas have no say in it.
+    # Not to a replica.
     nodes = ClusterSet(nodes.nodes[:3])
     slot = slot_of(grant)
     source = nodes.owner(slot)
@@ -74,7 +74,7 @@ def test_a_grant_whose_slot_is_being_moved_lives_as_always(
         third = tokens_of(client.refresh(second.refresh))
         assert client.revoke(third.access).status_code == 200
         assert moving.use(third.access).status_code == 401
-        # What was taken back is not given again, alive, by the token that it came from.
+        # The refresh token gives the revoked access token again, and that stays revoked.
         assert tokens_of(client.refresh(second.refresh)) == third
         assert moving.use(third.access).status_code == 401
         assert moving.works(first.access)
@@ -123,7 +123,7 @@ def test_a_code_is_redeemed_by_one_of_many_at_once_while_its_slot_is_being_moved
 def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
     nodes: ClusterSet,
 ) -> None:
-    """The id of its grant is made by the store code: here, one whose slot is open."""
+    """Its grant gets its id when it is made; here the slot of that id is open already."""
     link = RedisClient(Store(url=nodes.url))
     store = TokenStore(link, "gateway", Tokens())
     grant = Grant(new_grant_id(), "service", None, "project", "file")
@@ -138,7 +138,7 @@ def test_a_clients_own_token_is_given_while_its_slot_is_being_moved(
     link.close()
 
 
-# --- With replicas that have to know of a revocation
+# --- With replicas that must have a revocation
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_a_revocation_waits_for_a_replica_of_the_node_that_it_changed(
         replica = followed.nodes[3 + ((number + 1) % 3 if moved else number)]
         replica.pause()
         try:
-            # Repeated as well, by the client or by the gateway: that finds nothing any more.
+            # Also when it is repeated, by the client or by the gateway, and finds no grant.
             for _ in range(2):
                 revoke = partial(careful.client.revoke, getattr(tokens, which))
                 assert timed(revoke).is_unavailable

@@ -73,7 +73,7 @@ def _judge_trouble(node: Server, way: Proxy, site: Site, trouble: Trouble, count
         first = at_once(requests_at_once)
         assert {(each.status, each.retry_after) for each in first} == {(503, "1")}
         assert max(each.seconds for each in first) < LIMIT
-        # By now it is known that nobody answers: most are told so at once.
+        # By now the gateway knows that the store is silent: most requests are answered at once.
         second = sorted(each.seconds for each in at_once(requests_at_once[:-3]))
         assert second[len(second) // 2] < LIMIT / 4
         assert second[-1] < LIMIT
@@ -91,7 +91,7 @@ def _judge_trouble(node: Server, way: Proxy, site: Site, trouble: Trouble, count
 def test_a_store_in_trouble_costs_a_request_a_second_and_nobody_a_token(
     node: Server, way: Proxy, standalone_site: Site, trouble: str
 ) -> None:
-    """64 at once: 503 with Retry-After in time, and after the trouble all is as it was."""
+    """64 requests at once: 503 with Retry-After in time, and after the trouble all is as it was."""
     _judge_trouble(node, way, standalone_site, TROUBLES[trouble], 64)
 
 
@@ -122,7 +122,7 @@ def test_one_lost_reply_is_asked_for_again_unseen(way: Proxy, standalone_site: S
 def test_a_code_whose_answer_was_lost_gives_its_tokens_to_the_next_request_and_only_once(
     way: Proxy, standalone_site: Site
 ) -> None:
-    """The code was redeemed, but nobody was told: the client's next attempt is no replay."""
+    """The code was redeemed, but the answer got lost: the client's next attempt is no replay."""
     site = standalone_site
     code = site.code()
     way.drop_replies(*calls_of("redeem_code"), times=2)
@@ -137,7 +137,7 @@ def test_a_code_whose_answer_was_lost_gives_its_tokens_to_the_next_request_and_o
 def test_a_code_in_doubt_is_redeemed_once_by_fifty_at_once(
     way: Proxy, standalone_site: Site
 ) -> None:
-    """Retries that come all together: one has the tokens, none of the others has any."""
+    """Of the retries that come all together, one gets the tokens, and the others get none."""
     site = standalone_site
     code = site.code()
     way.drop_replies(*calls_of("redeem_code"), times=2)
@@ -153,7 +153,7 @@ def test_a_code_in_doubt_is_redeemed_once_by_fifty_at_once(
 def test_a_refresh_whose_answer_was_lost_is_no_reuse_however_long_the_store_was_silent(
     way: Proxy, standalone_site: Site
 ) -> None:
-    """The grace time begins when the answer has arrived, not while there is none to be had."""
+    """The grace time begins when the answer has arrived, not while the store is silent."""
     site = standalone_site
     tokens = site.tokens()
     way.drop_replies(*calls_of("rotate_refresh"), times=2)
@@ -161,7 +161,7 @@ def test_a_refresh_whose_answer_was_lost_is_no_reuse_however_long_the_store_was_
     for _ in range(2):
         # The grace time, one second, goes by.
         time.sleep(0.6)
-    # Told to come again until whoever might have had the answer would have said so.
+    # 503 until a gateway that had the answer would have said so.
     refresh = partial(site.client.refresh, tokens.refresh)
     answers = [tokens_of(insisting(refresh)) for _ in range(2)]
     assert answers[0] == answers[1]
@@ -208,7 +208,7 @@ def test_a_store_that_is_a_little_slow_costs_one_request_a_second_in_all(
 def test_out_of_memory_refuses_a_change_before_it_starts(
     node: Server, standalone_site: Site
 ) -> None:
-    """What needs no memory goes on: tokens are judged, and taken back."""
+    """Requests that need no memory go on: tokens are judged, and taken back."""
     site = standalone_site
     tokens, other = site.tokens(), site.tokens()
     code = site.code()
@@ -229,7 +229,7 @@ def test_out_of_memory_refuses_a_change_before_it_starts(
 def test_out_of_memory_refuses_a_replay_and_a_reuse_before_they_end_anything(
     node: Server, standalone_site: Site
 ) -> None:
-    """What would be judged by a script that cannot go to its end is judged when it can."""
+    """A script that could not finish does not start. It judges them when there is memory again."""
     site = standalone_site
     code = site.code()
     redeemed = tokens_of(site.client.redeem(code))
@@ -291,7 +291,7 @@ def test_a_store_that_is_still_loading_its_data_is_waited_for(
         for number in range(800):
             pipeline.set(f"filling:{number}", "x")
         pipeline.execute()
-    # A snapshot, which is answered beside; each key of it takes 5 ms to read.
+    # The server takes a snapshot at the same time; each of its keys takes 5 ms to read.
     node.ask("BGREWRITEAOF")
     wait_until(lambda: not node.redis.info("persistence")["aof_rewrite_in_progress"])
     node.kill()
@@ -311,7 +311,7 @@ def test_a_store_that_is_still_loading_its_data_is_waited_for(
 def test_more_requests_than_connections_wait_a_bounded_time(
     threaded_way: Proxy, threaded_site: Site
 ) -> None:
-    """Sixteen threads, four connections: whoever gets none in time is told to come again."""
+    """Sixteen threads, four connections: a request without one in time is told to come again."""
     site = threaded_site
     tokens = site.tokens()
     threaded_way.faults = Faults(latency=0.3)

@@ -30,7 +30,7 @@ def _seconds_of_a_refusal(link: RedisClient) -> float:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What names are, by a resolver that does not answer for those that are ``None``."""
+    """The addresses of names; the resolver does not answer for a name whose value is ``None``."""
     found: dict[str, Any] = {}
     ended = threading.Event()
     resolve = socket.getaddrinfo

@@ -1,4 +1,4 @@
-"""What became of a change is told again to whoever repeats it, and counted once."""
+"""A repeated change gets the same answer again, and counts once."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_waiting_for_another_gateways_word_is_on_the_requests_account(
     started = monotonic()
     with pytest.raises(StoreUnavailable):
         redeem(request_id="second")
-    # Of two seconds it had a fifth of one left.
+    # It had 0.2 s of its two seconds left.
     assert monotonic() - started < 1.2
 
 
 def test_a_store_that_cannot_write_to_its_disk_is_ready_to_judge(folder: Path) -> None:
-    """Who took the gateway out of service for that would take out every one of them."""
+    """A probe that failed for that would take every gateway out of service."""
     with (
         one_node(folder / "full", "--enable-protected-configs", "yes") as node,
         site("standalone", folder / "full-site", f"redis://127.0.0.1:{node.port}") as found,

@@ -1,4 +1,4 @@
-"""Behind Sentinel: what a failover is for clients, what it can lose, and what WAIT makes of that.
+"""Behind Sentinel: how clients see a failover, what it can lose, and how WAIT prevents that.
 
 A replica may be behind its primary. A test that shows a loss parts the two first, and one
 that shows that there is none lets the last changes through: neither depends on luck.
@@ -106,7 +106,7 @@ def test_an_old_primary_that_comes_back_is_not_asked(watched: SentinelSet, hasty
     until_asked(watched, hasty, tokens.access)
     assert hasty.client.revoke(other.refresh).status_code == 200
     old.start()
-    # For a moment, or not even that; in any case it must not have been asked.
+    # It is the primary for a moment at the most; in any case no gateway must have asked it.
     while old.is_primary():
         assert hasty.works(tokens.access)
         assert hasty.use(other.access).status_code == 401
@@ -138,14 +138,14 @@ def test_a_primary_that_was_cut_off_is_left_though_it_still_answers(
 def test_a_failover_may_lose_an_acknowledged_revocation_but_with_wait_none(
     watched: SentinelSet, hasty: Site, careful: Site
 ) -> None:
-    """Asynchronous replication: the primary dies with what no replica had yet."""
+    """Asynchronous replication: the primary dies with the changes that no replica had yet."""
     lost, held, refreshed = hasty.tokens(), careful.tokens(), hasty.tokens()
     old = watched.primary
     watched.cut_off(old)
     assert hasty.client.revoke(lost.refresh).status_code == 200
     assert hasty.use(lost.access).status_code == 401
     new = tokens_of(hasty.client.refresh(refreshed.refresh))
-    # Repeated, it finds nothing to take back any more: no acknowledgement either.
+    # The repetition finds nothing to take back, and is not acknowledged either.
     for _ in range(2):
         refused = timed(partial(careful.client.revoke, held.refresh))
         assert refused.is_unavailable
@@ -153,7 +153,7 @@ def test_a_failover_may_lose_an_acknowledged_revocation_but_with_wait_none(
     old.kill()
     watched.wait_for_failover(old)
     assert seconds_until(lambda: hasty.works(lost.access)) < 2 * LIMIT
-    # The refresh is lost as well; but nobody is logged out by that.
+    # The refresh is lost as well, but that logs nobody out.
     assert hasty.use(new.access).status_code == 401
     assert hasty.works(tokens_of(hasty.client.refresh(new.refresh)).access)
     seconds_until(lambda: careful.client.revoke(held.refresh).status_code == 200)
@@ -163,7 +163,7 @@ def test_a_failover_may_lose_an_acknowledged_revocation_but_with_wait_none(
 def test_with_wait_a_store_out_of_memory_still_takes_revocations(
     watched: SentinelSet, careful: Site
 ) -> None:
-    """What needs no memory goes on, and so does the proof that a replica has it."""
+    """A revocation needs no memory, nor does the proof that a replica has it."""
     tokens = careful.tokens()
     primary = watched.primary
     primary.ask("CONFIG", "SET", "maxmemory", "1mb")
@@ -179,7 +179,7 @@ def test_with_wait_a_store_out_of_memory_still_takes_revocations(
 def test_with_wait_an_acknowledged_revocation_survives_any_failover(
     watched: SentinelSet, careful: Site
 ) -> None:
-    """Kill -9 among revocations: those that were acknowledged hold, the others can be had."""
+    """Kill -9 among revocations: the acknowledged ones hold, and the others can be repeated."""
     families = [careful.tokens() for _ in range(24)]
     primary = watched.primary
     acknowledged = []
@@ -203,7 +203,7 @@ def test_with_wait_an_acknowledged_revocation_survives_any_failover(
 def test_a_store_without_a_sentinel_goes_on_with_the_primary_it_has(
     watched: SentinelSet, hasty: Site
 ) -> None:
-    """Those who watch are no part of an answer: neither one that died nor three that hang."""
+    """No request waits for a Sentinel, whether one has died or all three hang."""
     tokens = hasty.tokens()
     for each in watched.sentinels:
         each.pause()

@@ -1,4 +1,4 @@
-"""With ``wait_replicas``, also who repeats a revocation waits until a replica has it."""
+"""With ``wait_replicas``, a repeated revocation waits until a replica has it, too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def replica(folder: Path, node: Server) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def careful(folder: Path, node: Server, replica: Server) -> Iterator[list[Site]]:
-    """Two gateways, each with connections of its own, that want a replica to have it."""
+    """Two gateways, each with its own connections, that wait for a replica."""
     url = f"redis://127.0.0.1:{node.port}"
     with ExitStack() as stack:
         yield [
@@ -35,7 +35,7 @@ def careful(folder: Path, node: Server, replica: Server) -> Iterator[list[Site]]
 
 
 def let_replicas_confirm(node: Server) -> None:
-    """Wait until it is known of every change made so far that a replica has it."""
+    """Wait until a replica has confirmed every change so far."""
     with node.redis.pipeline(transaction=False) as pipeline:
         pipeline.set("beside", 1)
         pipeline.wait(1, 5000)
@@ -45,11 +45,11 @@ def let_replicas_confirm(node: Server) -> None:
 def test_a_repeated_revocation_waits_for_a_replica_that_hangs(
     node: Server, replica: Server, careful: list[Site]
 ) -> None:
-    """It finds nothing left to take back; and is told so only when a replica knows it too."""
+    """It finds nothing left to take back, and still is not acknowledged before a replica has it."""
     one, other = careful
     tokens = one.tokens()
     revocations = [partial(each.client.revoke, tokens.refresh) for each in (one, other)]
-    # Or what the other gateway's connection did before would have to be waited for.
+    # Otherwise WAIT would also wait for earlier changes of the other gateway's connection.
     let_replicas_confirm(node)
     replica.pause()
     try:
@@ -57,7 +57,7 @@ def test_a_repeated_revocation_waits_for_a_replica_that_hangs(
             refused = timed(revoke)
             assert refused.is_unavailable
             assert refused.seconds < LIMIT
-            # It holds where it was made; only that is not promised yet.
+            # The revocation holds on the primary; it is only not promised yet.
             assert other.use(tokens.access).status_code == 401
     finally:
         replica.resume()

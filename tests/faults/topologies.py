@@ -1,4 +1,4 @@
-"""Stores as they are run in earnest, on loopback: one node, Sentinel, Cluster.
+"""Stores as in production, on loopback: one node, Sentinel, Cluster.
 
 Every process is the server that the embedded store uses; nothing else needs to be installed.
 """
@@ -81,7 +81,7 @@ class SentinelSet:
 
     @property
     def replicas(self) -> list[Server]:
-        """The others."""
+        """Every server but the primary."""
         primary = self.primary
         return [each for each in self.servers if each is not primary]
 
@@ -130,7 +130,7 @@ class SentinelSet:
         )
 
     def cut_off(self, server: Server) -> None:
-        """Part a primary from its replicas and from the Sentinels, and not from the gateways."""
+        """Cut a primary off from its replicas and the Sentinels, but not from the gateways."""
         server.ask("ACL", "SETUSER", "default", "off")
         server.ask("CLIENT", "KILL", "USER", "default")
 
@@ -140,7 +140,7 @@ class SentinelSet:
         return self.primary
 
     def restore(self) -> None:
-        """Start again what was killed, end every trouble, and wait until all is as at first."""
+        """Start the killed servers again, end every trouble, and wait until all is as at first."""
         for server in self.servers:
             if server.process is None:
                 server.start()
@@ -149,7 +149,7 @@ class SentinelSet:
 
     @staticmethod
     def _is_healed(server: Server) -> bool:
-        # A Sentinel that makes a replica of it ends every connection, this one as well.
+        # A Sentinel that makes it a replica closes every connection, this one as well.
         with suppress(RedisError):
             server.ask("ACL", "SETUSER", "default", "on")
             server.ask("CLIENT", "UNPAUSE")
@@ -230,7 +230,7 @@ class ClusterSet:
         wait_until(whole)
 
     def begin_move(self, slot: int, target: Server) -> None:
-        """Open a slot for its move: what is not here any more is asked for there."""
+        """Open a slot for its move: for a key that has moved already, its node answers ASK."""
         source = self.owner(slot)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(target))
@@ -286,9 +286,9 @@ def cluster(folder: Path, *, primaries: int = 3, empty: int = 0) -> Iterator[Clu
             (
                 *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
                 *("--cluster-node-timeout", "1000"),
-                # Or a node that gives its only slot away becomes a replica.
+                # Otherwise a node that gives its only slot away becomes a replica.
                 *("--cluster-allow-replica-migration", "no"),
-                # Or one dead primary would stop them all.
+                # Otherwise one dead primary stops them all.
                 *("--cluster-require-full-coverage", "no"),
             ),
         )

@@ -1,8 +1,8 @@
-"""Stores with all that can happen to them: one node, a cluster, and a primary under Sentinel.
+"""Stores and their faults: one node, a cluster, and a primary under Sentinel.
 
-Each has its faults as a list. :func:`make_trouble` lets them happen one after the other, each
-as often as any other, with peace in between; the order comes from a seed. The first is always
-the outage, which no client can miss: a run of seconds has time for few others.
+:func:`make_trouble` lets the faults of a store happen one after the other, each as often as any
+other, with peace in between. The order comes from a seed. The first fault is always the outage,
+which every client meets: a run of seconds has time for few others.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tests.faults.topologies import (
     slot_of,
 )
 
-#: What a primary that was replaced may still answer, until the gateway asks Sentinel again (s).
+#: How long a replaced primary may still answer, until the gateway asks Sentinel again (s).
 _REPLACED_SECONDS = 1.5
-#: More than the gateway's limit for all that it asks of the store (s).
+#: More than the gateway lets one request wait for the store (s).
 _OUTAGE_SECONDS = 1.2
 #: How many slots a cluster moves before something else happens to it.
 _SLOTS_AT_ONCE = 6
@@ -44,7 +44,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, how it ends, and about how long it lasts (s)."""
+    """A fault: how it begins, how it ends, and about how long it lasts (s)."""
 
     name: str
     begin: Callable[[], object]
@@ -56,11 +56,11 @@ class Fault:
 
 @dataclass
 class Stand:
-    """A store, the faults it can have, and what of the gateway's configuration is its own."""
+    """A store, its faults, and its lines in the gateway's configuration."""
 
     url: str
     faults: Sequence[Fault]
-    #: One that every client meets, and that outlasts the time in which it is answered.
+    #: A fault that every client meets, and that lasts longer than a request may wait.
     outage: Fault
     #: Lines for the table [store].
     store: str = ""
@@ -69,12 +69,12 @@ class Stand:
 
     @property
     def met(self) -> int:
-        """How many requests and replies a fault of the network met."""
+        """The number of requests and replies that met a fault of the network."""
         return sum(way.injected for way in self.ways)
 
 
 def make_trouble(stand: Stand, random: Random, seconds: float, peace: float = 0.5) -> list[Trouble]:
-    """Let faults happen for ``seconds``; every one of them once, before one comes again."""
+    """Let faults happen for ``seconds``: every fault once, before one comes again."""
     ends = time.monotonic() + seconds
     happened: list[Trouble] = []
     order = [stand.outage]
@@ -89,7 +89,7 @@ def make_trouble(stand: Stand, random: Random, seconds: float, peace: float = 0.
         try:
             fault.begin()
         except RedisError:
-            # A server that is still busy with what happened before.
+            # The server is still busy with the fault before.
             continue
         try:
             time.sleep(max(fault.at_least, fault.seconds * random.uniform(0.3, 2.0)))
@@ -99,7 +99,7 @@ def make_trouble(stand: Stand, random: Random, seconds: float, peace: float = 0.
 
 
 def losses_of(troubles: Sequence[Trouble]) -> tuple[tuple[float, float], ...]:
-    """Return when the store may have lost what it had answered."""
+    """Return the times in which the store may have lost acknowledged changes."""
     return tuple(
         (each.began - _REPLACED_SECONDS, each.ended + _REPLACED_SECONDS)
         for each in troubles
@@ -113,7 +113,7 @@ def _network_faults(way: Proxy) -> list[Fault]:
 
     note = calls_of("note_delivery")
     losing = [
-        # Who loses both attempts has no answer; a client that repeats it, none for a while.
+        # A gateway that loses both attempts has no reply; nor has the client's next request.
         Fault(f"{many} of {name} lost", partial(lose, *what, times=count), way.heal)
         for name, what in (
             ("redeem_code", calls_of("redeem_code")),
@@ -219,7 +219,7 @@ class _ProxiedCluster(ClusterSet):
                 self._insist(partial(step, slot, target))
 
     def _insist(self, step: Callable[[], object]) -> None:
-        """Do what a resharding does when nodes hold each other for dead: wait, and go on."""
+        """Do as a resharding does while nodes take each other for dead: wait, and go on."""
 
         def done() -> bool:
             with suppress(RedisError):
@@ -243,7 +243,7 @@ def cluster_stand(folder: Path) -> Iterator[Stand]:
             again = ("--cluster-announce-port", str(way.port), "--appendfsync", "always")
             faults += [*_network_faults(way), _crash(node, *again), _pause(node), _flush(node)]
         random = Random(1)
-        # As often as everything else that happens to one of the nodes.
+        # As often as every fault of one of the nodes.
         moving = Fault("slots moved", partial(nodes.move_some_slots, random), seconds=0.1)
         faults += [moving] * 3
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{way.port}" for way in ways)

@@ -1,8 +1,8 @@
-"""Clients that live through trouble: each goes through grant after grant, and writes it down.
+"""Clients that live through trouble: each goes through grant after grant, and records it.
 
-A client does what a good one does (it repeats what was answered with 503, and starts over when
-it is told to), and now and then what a thief or a bug would do: it sends a code or a refresh
-token again that it has exchanged long ago.
+A client repeats a request that was answered with 503, and starts over when it is told to. Now
+and then it acts as a thief or a bug would: it sends a code or a refresh token again that it has
+exchanged long ago.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _REDIRECT_URI = "https://own.example/cb"
 
 @dataclass
 class _Holding:
-    """What a client has of one grant."""
+    """The code and the tokens that a client has of one grant."""
 
     grant: str
     code: str
@@ -50,11 +50,11 @@ class _Holding:
 
 
 class _Refused(Exception):  # noqa: N818 - what happened, and no error of ours
-    """The client was told that it has nothing here; the rules say whether that was right."""
+    """The client was refused. The rules judge later whether that was right."""
 
 
 class Actor:
-    """One client at the gateway, with a random course of life of its own."""
+    """One client at the gateway. Its requests are chosen at random."""
 
     def __init__(
         self, name: str, site: Site, recorder: Recorder, random: Random, until: float
@@ -67,7 +67,7 @@ class Actor:
         self._recorder = recorder
         self._random = random
         self._until = until
-        # Far past the last fault: who is told to come again for so long is not helped.
+        # Far past the last fault: nothing helps a client that is told to come again until then.
         self._patience_ends = until + 25.0
         self._grants = 0
         self._exchanged: list[tuple[float, str, _Holding]] = []
@@ -90,7 +90,7 @@ class Actor:
             try:
                 self._use(self._new_grant())
             except _Refused:
-                # Once more would be once too often: the rules see what the last answer was.
+                # It gives up. The rules see its last answer.
                 if time.monotonic() > self._patience_ends:
                     return
             else:
@@ -103,7 +103,7 @@ class Actor:
         redeem = partial(self._exchange, Kind.REDEEM, grant, code, self._client.redeem)
         given: list[Operation] = []
         if self._random.random() < 0.15:
-            # As after a double click. The second one is a replay, and ends the grant.
+            # As after a double click. The second request is a replay, and ends the grant.
             with ThreadPoolExecutor(2) as clicks:
                 answers = clicks.map(lambda _: redeem(), range(2))
                 given = [each for each in answers if each.succeeded]
@@ -121,7 +121,7 @@ class Actor:
         before = holding.refresh
         self._take(holding, self._insist(self._refreshing(holding.grant, before)))
         if self._random.random() < 0.4:
-            # As a client does that wrote the answer down too late.
+            # As a client does that kept the answer too late.
             self._refreshing(holding.grant, before)()
         if self._random.random() < 0.3:
             self._introspect_once(holding.grant, before)
@@ -153,7 +153,7 @@ class Actor:
     def _revoke_access(self, holding: _Holding) -> None:
         self._insist(partial(self._revoke_once, holding.grant, holding.access))
         if holding.before and self._random.random() < 0.5:
-            # Within its grace it gives the same access token again, and that is still revoked.
+            # Within its grace time it gives the same access token again, and that stays revoked.
             self._refreshing(holding.grant, holding.before)()
         self._use_once(holding.grant, holding.access)
         self._refresh(holding)
@@ -251,7 +251,7 @@ class Actor:
 
 
 def _members(kind: Kind, response: requests.Response) -> dict[str, Any]:
-    """Return what an answer says, with an ``error`` if it is none that may be given."""
+    """Return the members of an answer, with an ``error`` if it is not a right one."""
     if response.status_code == 503:
         in_order = response.headers.get("Retry-After") == "1"
         return {} if in_order else {"error": "no Retry-After"}
@@ -272,7 +272,7 @@ def _members(kind: Kind, response: requests.Response) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: everything that was asked, everything that went wrong, the verdict."""
+    """The outcome of a run: its operations, the faults, and the verdict."""
 
     operations: tuple[Operation, ...]
     troubles: list[Trouble]
@@ -291,7 +291,7 @@ def gateway_on(stand: Stand, folder: Path, workers: int = 2) -> Iterator[Site]:
 
 
 def run(stand: Stand, running: Site, seconds: float, *, actors: int = 10, seed: int) -> Outcome:
-    """Let clients live for ``seconds`` while the store is in trouble; judge what they saw."""
+    """Let clients live for ``seconds`` while the store is in trouble; judge their history."""
     random = Random(seed)
     recorder = Recorder()
     until = time.monotonic() + seconds

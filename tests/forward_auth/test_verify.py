@@ -156,7 +156,7 @@ def test_where_a_server_shows_no_lines_what_could_be_joined_is_refused(target: s
     proxies = TrustedProxies([ip_network("127.0.0.1")])
     asked = EndpointRequest(environ, "/oauth/verify", proxies, 0)
     with pytest.raises(NotAsked, match="contradictory_original"):
-        original_request(asked)
+        original_request(asked, ["/oauth/verify"])
 
 
 def test_two_pairs_that_agree_are_one_question(decider: RunningGateway, token: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.settings import Server, Upstream
 from gateway.http.proxy_errors import ProxyError
-from gateway.proxy.forwarded_headers import forwarded_afresh, went_through
+from gateway.proxy.forwarded_headers import new_forwarded_lines, went_through
 from gateway.proxy.request_head import RequestHead
 from gateway.proxy.reverse_proxy import max_forwards
 
@@ -241,7 +241,7 @@ class TestWhereARequestCameFrom:
         assert others == ["for=unknown", 'for=127.0.0.1;host="shop.example";proto=http']
 
     def test_an_ipv6_client_is_written_as_the_standard_says(self) -> None:
-        lines = forwarded_afresh("2001:db8::1", "http", "h", frozenset())
+        lines = new_forwarded_lines("2001:db8::1", "http", "h", frozenset())
 
         assert "X-Forwarded-For: 2001:db8::1\r\n" in lines
         assert 'Forwarded: for="[2001:db8::1]";host="h";proto=http\r\n' in lines

@@ -18,7 +18,7 @@ from tests.support.store import grant_key, keys_of, let_pass
 
 
 def why(answer: Issued | Refused | Grant) -> Refusal | None:
-    """Return the reason of a refusal, and ``None`` for what is none."""
+    """Return the reason of a refusal, ``None`` for another answer."""
     return answer.why if isinstance(answer, Refused) else None
 
 

@@ -28,7 +28,7 @@ GRACE = 30
 
 
 class Rotating(NamedTuple):
-    """Who takes part at the gateways of one store, each with its keys, newest first."""
+    """The parties at the gateways of one store, each with its keys, newest first."""
 
     old_new: Parties
     new_old: Parties
@@ -68,7 +68,7 @@ class Two(NamedTuple):
 
 @pytest.fixture(params=["old", "new"])
 def two(rotating: Rotating, request: pytest.FixtureRequest) -> Two:
-    """Each of the two that know both keys as the one that gives: signing with ``param``."""
+    """The two gateways that know both keys; the one that signs with ``param`` gives."""
     here, there = rotating.old_new, rotating.new_old
     if request.param == "new":
         here, there = there, here
@@ -97,7 +97,7 @@ def test_a_code_of_one_is_redeemed_at_the_other(two: Two) -> None:
 
 
 def test_a_code_that_one_redeemed_is_replayed_at_the_other(two: Two) -> None:
-    """RFC 6749 §4.1.2: whatever it gave ends."""
+    """RFC 6749 §4.1.2: its grant ends with all tokens."""
     here, there, _ = two
     code = here.code(here.public)
     tokens = pair_of(here.public.redeem(code))
@@ -116,7 +116,7 @@ def test_an_access_token_of_one_is_good_at_the_other(two: Two) -> None:
 
 
 def test_a_refresh_repeated_at_the_other_gives_the_same_pair(two: Two) -> None:
-    """Whichever key made the token, and whichever the pair."""
+    """Whichever key made the token, and whichever made the pair."""
     here, there, redis = two
     tokens = here.tokens(here.confidential, scope="project profile")
     for _ in range(2):
@@ -146,7 +146,7 @@ def test_a_client_may_be_sent_to_and_fro(two: Two) -> None:
         assert pair_of(here.public.refresh(before.refresh)) == after
         assert pair_of(there.public.refresh(before.refresh)) == after
 
-    # And a token that was exchanged long ago is known for one, however it was made.
+    # A token that was exchanged long ago is recognised, whichever key made it.
     let_pass(redis, grant_id(given[0].refresh), GRACE + 10)
     assert pair_of(here.public.refresh(given[-1].refresh))
     assert_refused(there.public.refresh(given[1].refresh), "invalid_grant")
@@ -190,7 +190,7 @@ def test_who_signed_in_at_one_is_signed_in_at_the_other(two: Two) -> None:
 
 
 def test_a_page_of_one_is_answered_at_the_other(two: Two) -> None:
-    """The form for signing in, that of the confirmation, and that which takes access back."""
+    """The sign-in form, the confirmation form, and the form that takes access back."""
     here, there, _ = two
     browser = Browser(here.url)
     over_there = Browser(there.url, browser.session)
@@ -212,7 +212,7 @@ def test_a_page_of_one_is_answered_at_the_other(two: Two) -> None:
 
 
 def test_without_the_old_key_all_that_it_made_is_refused(rotating: Rotating) -> None:
-    """And nothing ends of it: where the old key is known, it is as good as before."""
+    """No grant ends by that: a gateway that knows the old key takes the tokens as before."""
     old, both, new, redis = rotating
     waiting = old.code(old.public)
     tokens = old.tokens(old.confidential)
@@ -229,7 +229,7 @@ def test_without_the_old_key_all_that_it_made_is_refused(rotating: Rotating) -> 
     assert both.confidential.introspect(tokens.refresh).json()["active"] is True
     given = pair_of(both.confidential.refresh(tokens.refresh))
     redeemed = pair_of(both.public.redeem(waiting))
-    # What came of it was made by the new key.
+    # The new key made the tokens that these gave.
     for client, each in ((new.confidential, given), (new.public, redeemed)):
         assert new.is_valid(each.access)
         next_refresh = pair_of(client.refresh(each.refresh))
@@ -247,7 +247,7 @@ def test_without_the_old_key_what_the_new_one_made_is_good(rotating: Rotating) -
 
 
 def test_without_the_old_key_a_successor_that_it_made_is_not_made_anew(rotating: Rotating) -> None:
-    """Two tokens would be current, and one of two honest clients be taken for a thief."""
+    """Two tokens would be current then, and one of two honest clients would look like a thief."""
     old, both, new, _ = rotating
     tokens = both.tokens(both.public)
     given = pair_of(old.public.refresh(tokens.refresh))
@@ -257,7 +257,7 @@ def test_without_the_old_key_a_successor_that_it_made_is_not_made_anew(rotating:
 
 
 def test_without_the_old_key_a_page_that_it_signed_is_not_taken(rotating: Rotating) -> None:
-    """The user goes on being signed in: the cookie is made by no key."""
+    """The user stays signed in: no key makes the cookie."""
     old, both, new, _ = rotating
     asked = authorization(client_id="two-uris", redirect_uri="com.example.two:/cb")
     form = form_of(old.browser.authorize(**asked))

@@ -1,4 +1,4 @@
-"""What is kept and what is logged, searched for everything that would let somebody in."""
+"""A search of the store and the logs for everything that would let somebody in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Run:
     secrets: dict[str, set[str]] = field(default_factory=dict)
 
     def note(self, kind: str, *secrets: str) -> None:
-        """Remember what must not be found, and forms of it that would serve as well."""
+        """Remember secrets that must not be found, and forms of them that would serve as well."""
         for secret in secrets:
             forms = {secret, quote(secret, safe=""), urlencode({"": secret})[1:]}
             self.secrets.setdefault(kind, set()).update(forms)
@@ -99,7 +99,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def debugging(mode: str, port: int, folder: Path) -> list[str]:
     """Return the command that runs a gateway which logs all it can.
 
-    What the server around a wrapped one logs is that server's, and not searched.
+    The log of the server around a wrapped gateway is not searched: it is not the gateway's.
     """
     if mode == "standalone":
         return python_module("tests.support.debugging", str(folder / "gateway.toml"))

@@ -17,7 +17,7 @@ def test_a_store_that_was_set_back_by_one_exchange_logs_nobody_out(redeemed: Hel
     assert isinstance(redeemed.rotate(first), Issued)
     redeemed.set_back(before)
     assert isinstance(redeemed.rotate(second), Issued)
-    # A second tab, and one that has waited with the token before.
+    # A second tab, and a tab that still has the token before.
     for token in (second, first, second):
         assert isinstance(redeemed.rotate(token), Issued)
         assert redeemed.store.is_current_refresh(third) is not None
@@ -42,7 +42,7 @@ def test_who_was_never_given_the_successor_cannot_use_that_the_store_was_set_bac
 def test_an_exchange_repeated_in_the_grace_time_brings_no_access_token_back(
     redeemed: Held,
 ) -> None:
-    """Neither one that was revoked nor one that has expired."""
+    """Neither a revoked one nor an expired one."""
     access = redeemed.access_of(redeemed.refresh)
     first = redeemed.rotate(redeemed.refresh)
     assert isinstance(first, Issued)

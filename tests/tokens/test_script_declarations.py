@@ -1,7 +1,7 @@
-"""What the scripts declare of themselves, and what a store without memory makes of it.
+"""The declarations of the scripts, and their effect in a store without memory.
 
-A script that says ``#!lua`` is refused before its first step where it could not go on to its
-last one. Without that line it is begun, and may be broken off in the middle.
+The store refuses a script that says ``#!lua`` before its first step, if it could not run to its
+last one. It begins a script without that line, and may stop it in the middle.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gateway.store.format import FORMAT
 from gateway.store.redis_client import RedisClient, Script, StoreUnavailable, script
 from tests.faults.topologies import Server, one_node
 
-#: Those that declare more than that they are scripts; whoever adds one says here why it may.
+#: The scripts with a flag, and why each may have it.
 FLAGS = {
     # A few bytes, once in the life of a store.
     "claim_format": "flags=allow-oom",
-    # They take back, or say what was given: no more memory than there was before, or hardly any.
+    # They end a token, a grant or an entry, or note a delivery: that needs hardly any memory.
     "drop_from_index": "flags=allow-oom",
     "mark_change": "flags=allow-oom",
     "note_delivery": "flags=allow-oom",
@@ -55,7 +55,7 @@ def _scripts() -> dict[str, Script]:
 
 
 SCRIPTS = _scripts()
-#: What comes on connections: no step of a script.
+#: Commands that come on connections, and are no steps of a script.
 _BESIDE = {"client", "eval", "evalsha", "info"}
 
 
@@ -83,7 +83,7 @@ def out_of_memory(node: Server) -> Iterator[None]:
 
 
 def steps(node: Server) -> dict[str, int]:
-    """Count what scripts asked the server for so far, also where it was refused."""
+    """Count the commands of scripts so far, the refused ones as well."""
     return {
         name: found["calls"] + found["rejected_calls"]
         for name, found in node.redis.info("commandstats").items()

@@ -37,7 +37,7 @@ def test_revoking_twice_is_unknown_the_second_time(redeemed: Held) -> None:
 
 
 def test_a_grant_stays_small_however_often_it_is_refreshed(redeemed: Held) -> None:
-    """Every request reads it: nobody's own client can make that slow."""
+    """Every request reads it, so no client can make its own requests slow."""
     token = redeemed.refresh
     for _ in range(150):
         assert isinstance(redeemed.rotate(token), Issued)
@@ -92,7 +92,7 @@ def test_a_grant_takes_less_than_a_kilobyte_of_the_stores_memory(stand: Stand) -
 
 
 def test_every_grant_is_found_while_others_come_and_go(stand: Stand) -> None:
-    """Ending a user's grants misses none, whoever drops dead entries from the index meanwhile."""
+    """Ending a user's grants misses none, even if dead entries leave the index meanwhile."""
     stand.redis.flushall()
     live = [held_grant(stand) for _ in range(700)]
     index = "gateway:grants-of-user:ann"
@@ -115,7 +115,7 @@ def test_a_listed_grant_that_is_gone_is_forgotten(stand: Stand) -> None:
 
 
 def test_no_representation_shows_a_secret(held: Held) -> None:
-    """What ends up in an exception or a debugger's log."""
+    """Exceptions and debuggers show these representations."""
     gateway_keys = TokenKeys((b"k" * 32,))
     response = TokenResponse(
         {"access_token": held.access.text, "refresh_token": held.refresh.text},

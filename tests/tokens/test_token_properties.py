@@ -1,4 +1,4 @@
-"""Whatever the text, a token or the proof of a form is one that this gateway's key has made."""
+"""A text is a token, or the proof of a form, only if a key of this gateway made it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.support.running_gateway import running_gateway, write_settings
 from tests.support.serving import until
 from tests.support.store import embedded, grant_id, stored_grant
 
-#: The member that only a later version writes. It has what a rewriting could spoil.
+#: The member that only a later version writes. A careless rewriting would spoil its values.
 LATER = '{"by": ["the", "next"], "at": 1795477796123, "note": null}'
 
 
@@ -50,7 +50,7 @@ def version(folder: Path, ahead: int) -> dict[str, str]:
 
 
 class Two(NamedTuple):
-    """Who takes part at a gateway of this version, at one of the next, and their store."""
+    """The parties at a gateway of this version, at one of the next, and their store."""
 
     this: Parties
     next: Parties
@@ -95,7 +95,7 @@ def _upstream_of(config: Path) -> str:
 
 @pytest.fixture(params=["from this", "from the next"])
 def here_there(two: Two, request: pytest.FixtureRequest) -> tuple[Parties, Parties]:
-    """The one that gives, and the other one."""
+    """The gateway that gives, and the other one."""
     here, there = two.this, two.next
     return (here, there) if request.param == "from this" else (there, here)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -85,7 +86,10 @@ class Client(Table):
     """
 
     LABEL: ClassVar[str] = "client_id"
-    HINTS = {"secret": _SECRET_HINT, "client_secret": _SECRET_HINT}  # noqa: RUF012
+    HINTS: ClassVar[Mapping[str, Hint]] = {
+        "secret": _SECRET_HINT,
+        "client_secret": _SECRET_HINT,
+    }
 
     client_id: Annotated[str, obeys(client_id_fault)]
     """required"""
@@ -122,6 +126,15 @@ class Route(Table):
     """true: no token needed"""
     host: Annotated[str, obeys(host_name_fault)] = ""
     """the rule is for requests to this host alone, whatever the port; absent: every host"""
+
+
+class Access(Table):
+    """``[access]``: what a request needs whose path no route matches."""
+
+    unmatched: Literal["token", "deny"] = "token"
+    """what no route matches: token, any valid one is enough; deny: nobody gets there"""
+    unmatched_scopes: ListOf[str] = ()
+    """scopes that a token needs there as well; default: none"""
 
 
 class Identity(Table):

@@ -24,7 +24,7 @@ from gateway.config.values import (
     Duration,
     DurationOrZero,
     FilePath,
-    Frozen,
+    FrozenMapping,
     ListOf,
     LogName,
     OneOrSomeOf,
@@ -87,7 +87,7 @@ class Upstream(Table):
     """certificates that an https backend must chain to; absent: the system's"""
     pass_authorization: bool = False
     """true: the client's Authorization header reaches the backend"""
-    headers: Annotated[Frozen[_HeaderName, _HeaderValue], Secret()] = Field(
+    headers: Annotated[FrozenMapping[_HeaderName, _HeaderValue], Secret()] = Field(
         default_factory=lambda: MappingProxyType({})
     )
     """added to every forwarded request: { X-Site = "main" }"""

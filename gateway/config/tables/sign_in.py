@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from gateway.config.grammar import (
@@ -19,7 +20,7 @@ class User(Table):
     """``[[sign_in.users]]``: somebody who signs in with a password."""
 
     LABEL: ClassVar[str] = "name"
-    HINTS = {  # noqa: RUF012
+    HINTS: ClassVar[Mapping[str, Hint]] = {
         "password": Hint(
             "password_hash",
             "the file holds the hash of the password, as `gateway hash-password` makes it",

@@ -1,4 +1,4 @@
-"""A configuration as it was written: plain tables, lists and values that nobody has validated."""
+"""A configuration before validation: plain tables, lists and values."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Spot:
     is_entry: bool = False
 
 
-class Written:
-    """What is written for the model ``root``; ``raw`` is kept, and changed."""
+class RawTables:
+    """The tables of a file for the model ``root``. ``raw`` itself is kept and changed."""
 
     def __init__(self, root: type[Table], raw: dict[str, Any]) -> None:
         self.root = root
         self.raw = raw
-        # So defaults are validated as well, and relative paths begin at the folder of the file.
+        # Then pydantic validates the defaults of each table, with the folder for relative paths.
         _complete(self.raw, root, placeholders=False)
         self._mislabelled: frozenset[KeyPath] = frozenset()
 
