@@ -102,6 +102,7 @@ class LengthBody(ClientBody):
 
     def __init__(self, unreader: Unreader, length: int) -> None:
         super().__init__(unreader)
+        self.length = length
         self._remaining = length
 
     def _next(self, size: int) -> bytes:
