@@ -167,7 +167,10 @@ class Connection:
 
     def linger(self) -> None:
         """RFC 9112 §9.6: after a sudden close, a client that still sends may lose its response."""
-        deadline = monotonic() + LINGER_SECONDS
+        # None of these bytes counts: for a crowded worker this is a slow body.
+        self.body_since, self.body_bytes = monotonic(), 0
+        deadline = self.body_since + LINGER_SECONDS
+        self._waiting.receiving[self] = None
         try:
             self.sock.shutdown(socket.SHUT_WR)
             with gevent.Timeout(LINGER_SECONDS, ClientTimeout):
@@ -175,6 +178,8 @@ class Connection:
                     gevent.sleep(SHORTEST_SLEEP)
         except OSError:
             return
+        finally:
+            self._waiting.receiving.pop(self, None)
 
 
 class _IdleTime:

@@ -10,6 +10,9 @@ from http import HTTPStatus
 
 from gunicorn.http import errors
 
+#: All Connection fields of one request together. Honest ones have less than a hundred.
+CONNECTION_BYTES = 4096
+
 
 class HeadTimeout(Exception):  # noqa: N818 - named as the field names it
     """The head of a request took too long to arrive."""
@@ -50,3 +53,12 @@ def require_host(version: tuple[int, int], headers: list[tuple[str, str]]) -> No
     """
     if version >= (1, 1) and not any(name == "HOST" for name, _ in headers):
         raise errors.InvalidHeader("HOST")
+
+
+def limit_connection(headers: list[tuple[str, str]]) -> None:
+    """Refuse a request whose Connection options take longer to look up than all the rest of it.
+
+    Raises gunicorn's LimitRequestHeaders.
+    """
+    if sum(len(value) for name, value in headers if name == "CONNECTION") > CONNECTION_BYTES:
+        raise errors.LimitRequestHeaders("Connection has too many options")

@@ -22,7 +22,7 @@ from gunicorn.http.unreader import Unreader
 from gateway.http.bounded_cache import BoundedCache
 from gateway.server.client_body import ChunkedBody, ClientBody, LengthBody, body_stream
 from gateway.server.head_reader import HEAD_BYTES, kept_names, read_head
-from gateway.server.parse_errors import require_host
+from gateway.server.parse_errors import limit_connection, require_host
 
 #: RFC 9112 §3 and §5, with the origin-form only, one space, CRLF, and field names without an
 #: underscore, so that no two names become the same WSGI key. gunicorn reads a target that begins
@@ -136,6 +136,7 @@ class ClientRequest(Request):  # type: ignore[misc]  # gunicorn has no types
         unreader.unread(data)
         super().__init__(cfg, unreader, peer_addr)
         require_host(self.version, self.headers)
+        limit_connection(self.headers)
         self.names = kept_names(data)
 
     def _read_ordinary(self, cfg: Any, unreader: Unreader, data: bytes) -> bool:

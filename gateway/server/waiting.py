@@ -7,25 +7,36 @@ time for everything, so that the next one gets its turn (docs/budgets.md).
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent.hub import get_hub
 
 from gateway.server.connection import ClientTimeout, Connection, SlowBody
 
-#: A client may take this long to accept the next byte of its response.
-SEND_SECONDS = 60.0
-#: The same while the worker is crowded.
-SEND_SECONDS_WHEN_CROWDED = 5.0
-#: While the worker is crowded, a connection waits this long for a request.
-IDLE_SECONDS_WHEN_CROWDED = 1.0
-#: While the worker is crowded, a body has to come at this rate, in bytes a second.
-BODY_RATE_WHEN_CROWDED = 1000
-#: So long after its beginning a body may be slower all the same.
-BODY_GRACE_SECONDS = 2.0
+#: A body that comes at fewer bytes a second, on average, is a slow one.
+SLOW_BODY_RATE = 1000
 
 #: A client that goes on sending keeps a closing connection open; it is cut off after this long.
 _CLOSING_SECONDS = 1.0
+
+
+class Patience(NamedTuple):
+    """How many seconds a worker gives its clients.
+
+    ``idle`` is for a connection that waits for a request, ``send`` for a client that takes nothing
+    of its response, ``body`` for a slow body. The worker looks every ``check`` seconds.
+    """
+
+    idle: float
+    send: float
+    body: float
+    check: float
+
+
+#: While all the configured connections are in use.
+CROWDED = Patience(idle=1.0, send=5.0, body=2.0, check=0.5)
+#: While no more connections are accepted, so that clients wait in line.
+FULL = Patience(idle=0.1, send=1.0, body=0.3, check=0.1)
 
 
 class Waiting:
@@ -57,22 +68,19 @@ class Waiting:
             if now - since > seconds:
                 _throw(ClientTimeout, connection, self.sending)
 
-    def cut_off_slow_bodies(self) -> None:
-        """Refuse the requests whose bodies are slower than BODY_RATE_WHEN_CROWDED."""
+    def cut_off_slow_bodies(self, seconds: float) -> None:
+        """Refuse the requests whose slow bodies have lasted for ``seconds``."""
         now = monotonic()
         for connection in list(self.receiving):
-            seconds = now - connection.body_since
-            if (
-                seconds > BODY_GRACE_SECONDS
-                and connection.body_bytes < seconds * BODY_RATE_WHEN_CROWDED
-            ):
+            lasted = now - connection.body_since
+            if lasted > seconds and connection.body_bytes < lasted * SLOW_BODY_RATE:
                 _throw(SlowBody, connection, self.receiving)
 
-    def relieve(self) -> None:
-        """Close the connections that wait for too long for a crowded worker."""
-        self.close_idle(IDLE_SECONDS_WHEN_CROWDED)
-        self.cut_off_stalled(SEND_SECONDS_WHEN_CROWDED)
-        self.cut_off_slow_bodies()
+    def end(self, patience: Patience) -> None:
+        """End the connections that have waited for longer than they may."""
+        self.close_idle(patience.idle)
+        self.cut_off_stalled(patience.send)
+        self.cut_off_slow_bodies(patience.body)
 
 
 def _throw(error: type[OSError], connection: Connection, waiting: dict[Connection, Any]) -> None:

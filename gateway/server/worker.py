@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import signal
 import socket
 import warnings
@@ -44,7 +45,7 @@ from gateway.server.error_response import environ_of_refused, error_response
 from gateway.server.parse_errors import status_of
 from gateway.server.request import ClientRequest
 from gateway.server.response import ClientResponse, interim_head
-from gateway.server.waiting import SEND_SECONDS, Waiting
+from gateway.server.waiting import CROWDED, FULL, Patience, Waiting
 
 #: When the worker exits, a kept-alive connection has this long for one more request.
 LAST_REQUEST_SECONDS = 0.5
@@ -63,6 +64,8 @@ _DISCONNECTED = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _CONNECTIONS_PER_EXTRA = 10
 #: A worker counts as crowded for this long after a request had to wait for the backend's pool.
 _CROWDED_SECONDS = 5.0
+#: A client may take this long to accept the next byte of its response.
+SEND_SECONDS = 60.0
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_AT_EXIT = 0.05
 
@@ -79,7 +82,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **options)
         self._waiting = Waiting()
         self._crowded_until = 0.0
-        self._exit_event: Event | None = None
+        self._looked_at = 0.0
+        #: Set when the worker has to look at its connections at once, and at the exit.
+        self._wake: Event | None = None
 
     def patch(self) -> None:
         """Let gevent replace what blocks, before the application is built."""
@@ -105,7 +110,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         # Objects that exist now live as long as the worker, so the collector may skip them.
         gc.collect()
         gc.freeze()
-        self._exit_event = Event()
+        self._wake = Event()
         self._environ = {
             **environ_of_server(self.cfg),
             SHED_SLOW_BODIES: self._shed_slow_bodies,
@@ -114,8 +119,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         servers = [self._listen(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
-            self._end_waiting()
-            self._exit_event.wait(_CHECK_SECONDS)
+            patience = self._patience()
+            self._waiting.end(patience)
+            self._looked_at = monotonic()
+            self._wake.wait(patience.check)
+            self._wake.clear()
         for server in servers:
             self._accept_pending(server)
             server.close()
@@ -124,8 +132,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_exit(self, sig: int, frame: object) -> None:
         """Exit, on SIGTERM."""
         super().handle_exit(sig, frame)
-        if self._exit_event is not None:
-            self._exit_event.set()
+        if self._wake is not None:
+            self._wake.set()
 
     def handle(self, listener: Any, client: socket.socket, peer: Any) -> None:
         """Serve a connection, one request after the other, until either side closes it.
@@ -135,7 +143,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         client.setblocking(True)
         connection = Connection(client, self._waiting)
         if self._is_crowded():
-            self._waiting.relieve()
+            self._look_soon()
         try:
             self._serve(connection, listener, peer)
         except (NoMoreData, gevent.GreenletExit):
@@ -229,15 +237,19 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """Refuse slow bodies for a while: a request waits for a connection that they may hold."""
         self._crowded_until = monotonic() + _CROWDED_SECONDS
 
-    def _end_waiting(self) -> None:
-        """End the connections that have waited for their clients for as long as they may."""
+    def _look_soon(self) -> None:
+        """Let the worker look at its connections, but not after every new one."""
+        if self._wake is not None and monotonic() - self._looked_at >= FULL.check:
+            self._wake.set()
+
+    def _patience(self) -> Patience:
+        """Return how long the clients may take now."""
+        if self._pool.full():
+            return FULL
         if self._is_crowded():
-            self._waiting.relieve()
-            return
-        self._waiting.close_idle(self.cfg.keepalive)
-        self._waiting.cut_off_stalled(SEND_SECONDS)
-        if monotonic() < self._crowded_until:
-            self._waiting.cut_off_slow_bodies()
+            return CROWDED
+        body = CROWDED.body if monotonic() < self._crowded_until else math.inf
+        return Patience(self.cfg.keepalive, SEND_SECONDS, body, _CHECK_SECONDS)
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.waiting import BODY_RATE_WHEN_CROWDED
+from gateway.server.waiting import SLOW_BODY_RATE
 from gateway.server.worker import most_connections
 from tests.support.processes import free_port, python_module, running
 from tests.support.raw import request
@@ -26,10 +26,9 @@ BODY_GRACE_SECONDS = 0.5
 #: A tick of the worker, the time that a slow body has, and what a busy machine adds.
 SOON_SECONDS = 5.0
 PATCHES = f"""
-import gateway.server.waiting, gateway.server.worker
-gateway.server.waiting.BODY_GRACE_SECONDS = {BODY_GRACE_SECONDS}
-gateway.server.waiting.IDLE_SECONDS_WHEN_CROWDED = 0.5
-gateway.server.worker._CHECK_SECONDS = 0.2
+import gateway.server.worker as worker
+worker.CROWDED = worker.Patience(idle=0.5, send=0.5, body={BODY_GRACE_SECONDS}, check=0.2)
+worker._CHECK_SECONDS = 0.2
 """
 
 UPLOAD = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
@@ -141,7 +140,7 @@ def test_a_fast_upload_goes_on(gateway: Served) -> None:
     """Ten times as fast as it has to be, for longer than a slow one may take."""
     pieces = 15
     every = (BODY_GRACE_SECONDS + 1.0) / pieces
-    piece = b"x" * int(10 * BODY_RATE_WHEN_CROWDED * every)
+    piece = b"x" * int(10 * SLOW_BODY_RATE * every)
     head = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port), 30) as client:
         client.sendall(head % (pieces * len(piece)))
@@ -195,12 +194,11 @@ def test_slow_uploads_give_the_connections_to_the_backend_back(narrow: Served) -
 
 
 def test_others_are_served_while_nobody_takes_the_responses(backend: str, tmp_path: Path) -> None:
-    patches = f"{PATCHES}gateway.server.waiting.SEND_SECONDS_WHEN_CROWDED = 0.5\n"
     changes = (("workers = 1", f"workers = 1\nconnections = {CONNECTIONS}"),)
     large = b"GET /public/bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n"
     number = most_connections(CONNECTIONS)
     with (
-        serving(tmp_path, backend, patches, replace=changes) as served,
+        serving(tmp_path, backend, PATCHES, replace=changes) as served,
         slow_clients(served, number, large, b"") as clients,
     ):
         assert all(health(served) < SOON_SECONDS for _ in range(CONNECTIONS))

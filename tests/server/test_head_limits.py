@@ -74,6 +74,14 @@ def test_fields_that_are_dropped_count_too(cfg: Config) -> None:
         ClientRequest(cfg, in_pieces(FIRST_LINES + b"_: x\r\n" * 200 + b"\r\n"), PEER)
 
 
+def test_connection_has_a_limit_of_its_own(cfg: Config) -> None:
+    """Each of its options is looked up among the fields (RFC 9110 §7.6.1)."""
+    options = b"Connection: " + b"a," * 1000 + b"\r\n"
+    ClientRequest(cfg, in_pieces(FIRST_LINES + options * 2 + b"\r\n"), PEER)
+    with pytest.raises(LimitRequestHeaders):
+        ClientRequest(cfg, in_pieces(FIRST_LINES + options * 5 + b"\r\n"), PEER)
+
+
 @pytest.mark.parametrize("rest", [b"", b" HTTP/1.1\r\nHost: h\r\n\r\n"])
 def test_a_request_line_without_an_end_is_refused_early(cfg: Config, rest: bytes) -> None:
     unreader = in_pieces(b"GET /" + b"a" * 20_000 + rest)

@@ -64,6 +64,20 @@ def test_a_browser_gets_a_page(standalone: RunningGateway, head: bytes, status: 
     assert len(response.values("Date")) == 1
 
 
+def test_the_end_of_a_long_accept_is_ignored(standalone: RunningGateway) -> None:
+    """What the parser of media types makes of 64 KB takes it a second."""
+    many = b"a/b;q=0.1," * 1000
+    for accept, kind in (
+        (b"text/html," + many, "text/html; charset=utf-8"),
+        (many + b"text/html", "application/json"),
+        (b"text/html" + b"a" * 10_000, "application/json"),
+    ):
+        head = b"GET / HTTP/1.1\r\nAccept: " + accept + b"\r\nName : x\r\n\r\n"
+        assert answered(standalone, head).values("Content-Type") == [kind]
+        head = b"TRACE /public/x HTTP/1.1\r\nHost: h\r\nAccept: " + accept + b"\r\n\r\n"
+        assert answered(standalone, head).values("Content-Type") == [kind]
+
+
 def test_a_refusal_of_head_has_no_body(standalone: RunningGateway) -> None:
     response = answered(standalone, b"HEAD / HTTP/1.1\r\nName : x\r\n\r\n", "HEAD")
 
