@@ -266,23 +266,23 @@ def unmatched_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
-    """The first route that matches wins: a second one for the same path and methods never does."""
-    taken: dict[str, set[str] | None] = {}
+    """The first route that matches wins: a second one for the same requests never does."""
+    # By path and host: the methods that the routes above take, ``None`` for all of them.
+    taken: dict[tuple[str, str], set[str] | None] = {}
     about: dict[str, list[str]] = {}
     for position, route in enumerate(settings.routes, 1):
         place = _ROUTES.item(position, route.path)
         keys = about.setdefault(route.path, [])
         keys.append(place.key("methods"))
-        before = taken.setdefault(route.path, set())
         # RFC 9110 §9.3.2: HEAD asks for what GET would answer, so a route for GET takes both.
         methods = set(route.methods or ()) | ({"HEAD"} if "GET" in (route.methods or ()) else set())
-        if before is None or (methods and methods <= before):
+        before = [taken.get((route.path, host), set()) for host in {"", route.host}]
+        if None in before or (methods and methods <= set().union(*filter(None, before))):
             message = "is not reached: a route above has the same path and methods"
             yield _clash(place.key("path"), message, *keys)
-        elif route.methods is None:
-            taken[route.path] = None
-        else:
-            before |= methods
+            continue
+        own = taken.setdefault((route.path, route.host), set())
+        taken[route.path, route.host] = None if route.methods is None else {*(own or ()), *methods}
 
 
 # --- Shared by the rules

@@ -36,6 +36,7 @@ class EchoHandler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _echo
+    do_COPY = do_MOVE = _echo  # WebDAV, RFC 4918
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
         """Stay silent."""
