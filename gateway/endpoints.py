@@ -215,6 +215,7 @@ class AuthorizationEndpoint:
             why=fault.why,
             client_id=fault.client_id,
             user=fault.user,
+            **fault.sent,
             address=request.address,
         )
 
@@ -280,7 +281,7 @@ class ClientEndpoints:
         try:
             issued = self._authorization_server.exchange(registered, parameters)
         except OAuthError as fault:
-            raise fault.about(client_id=client_id) from None
+            raise fault.about(client_id=client_id, parameters=parameters) from None
         self._audit.record(
             "token",
             outcome="allowed",

@@ -87,7 +87,7 @@ class AuthorizationServer:
                 URI, body=request_body(parameters, context)
             )
         except OAuthError as fault:
-            fault.about(client_id=parameters.get("client_id"))
+            fault.about(client_id=parameters.get("client_id"), parameters=dict(pairs))
             if fault.is_fatal:
                 raise
             raise RedirectedError(fault, context.destination) from None
