@@ -27,6 +27,7 @@ from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.responses import refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.store.key_check import claim_secret_keys
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -62,6 +63,7 @@ class OAuthGateway:
         except UnreadableStoreError:
             self.close()
             raise
+        claim_secret_keys(self._parts.redis, settings)
         # This logs the warnings. If the store does not answer yet, the health probe asks again.
         self._parts.store_diagnostics.warnings()
 
