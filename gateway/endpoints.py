@@ -23,6 +23,7 @@ from gateway.grants.authorization import (
 )
 from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
+from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
 from gateway.protocol.parameters import Parameters, required
@@ -215,6 +216,7 @@ class AuthorizationEndpoint:
             why=fault.why,
             client_id=fault.client_id,
             user=fault.user,
+            **fault.sent,
             address=request.address,
         )
 
@@ -278,12 +280,14 @@ class ClientEndpoints:
         registered = self._authenticated(request, parameters)
         client_id = registered.client.client_id
         try:
-            issued = self._authorization_server.exchange(registered, parameters)
+            network = network_of(request.address)
+            issued = self._authorization_server.exchange(registered, parameters, network)
         except OAuthError as fault:
-            raise fault.about(client_id=client_id) from None
+            raise fault.about(client_id=client_id, parameters=parameters) from None
         self._audit.record(
             "token",
             outcome="allowed",
+            why=Why.REPEATED_ELSEWHERE if issued.is_elsewhere else None,
             grant_type=parameters["grant_type"],
             client_id=client_id,
             user=issued.grant.user,

@@ -27,17 +27,17 @@ from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.store.key_check import claim_secret_keys
 from gateway.tokens.grant import AccessToken
 
 #: The headers that middlewares make SCRIPT_NAME of.
 _PREFIX_KEYS = frozenset(
-    f"HTTP_{name}"
-    for name in (
-        "X_FORWARDED_PREFIX",
-        "X_SCRIPT_NAME",
-        "X_FORWARDED_PATH",
-        "X_FORWARDED_SCRIPT_NAME",
-    )
+    {
+        "HTTP_X_FORWARDED_PATH",
+        "HTTP_X_FORWARDED_PREFIX",
+        "HTTP_X_FORWARDED_SCRIPT_NAME",
+        "HTTP_X_SCRIPT_NAME",
+    }
 )
 
 Environ = dict[str, Any]
@@ -74,6 +74,7 @@ class OAuthGateway:
         except UnreadableStoreError:
             self.close()
             raise
+        claim_secret_keys(self._parts.redis, settings)
         # This logs the warnings. If the store does not answer yet, the health probe asks again.
         self._parts.store_diagnostics.warnings()
 

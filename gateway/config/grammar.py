@@ -54,6 +54,10 @@ _STORE_PATHS = {
     "rediss+cluster": re.compile(r"/?"),
 }
 
+# What people write between two keys, and around a key or a list.
+_BETWEEN_KEYS = re.compile(r"[\s,;|\"'\[\]]+|\\n")
+_QUOTES = "\"'[]"
+
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,255}")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
@@ -314,6 +318,21 @@ def secret_key_fault(secret_key: str) -> str | None:
     size = len(secret_key.encode("utf-8", "surrogateescape"))
     if size < SECRET_KEY_BYTES:
         return f"must have at least {SECRET_KEY_BYTES} bytes, not {size}; run `gateway new-secret`"
+    return _one_key_fault(secret_key)
+
+
+def _one_key_fault(secret_key: str) -> str | None:
+    """Take one key, which is the same in a variable, in a file of keys and in quotation marks."""
+    parts = [part for part in _BETWEEN_KEYS.split(secret_key) if len(part) >= SECRET_KEY_BYTES]
+    if len(parts) > 1:
+        return (
+            "holds several keys; write one a line in a variable or a secret_key_file, or a list"
+            " in the configuration file"
+        )
+    if secret_key[0] in _QUOTES and secret_key[-1] in _QUOTES:
+        return "must have no quotation marks or brackets around it"
+    if secret_key.strip() != secret_key or len(secret_key.splitlines()) > 1:
+        return "must be one line, without spaces around it"
     return None
 
 

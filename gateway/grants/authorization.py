@@ -65,6 +65,7 @@ class RedirectedError(OAuthError):
     def __init__(self, fault: OAuthError, destination: Destination) -> None:
         super().__init__(fault.oauth2_error, fault.reason, fault.parameter)
         self.about(client_id=fault.client_id)
+        self.sent = fault.sent
         self.destination = destination
 
 
@@ -104,7 +105,7 @@ def _single(pairs: Pairs, name: str, client_id: str | None = None) -> str | None
         return _value(pairs, name)
     except OAuthError as fault:
         ours = fatal(fault.description, fault.reason, fault.parameter)
-        raise ours.about(client_id=client_id) from None
+        raise ours.about(client_id=client_id, parameters=dict(pairs)) from None
 
 
 def _state(pairs: Pairs) -> str | None:

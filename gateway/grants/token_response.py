@@ -25,10 +25,14 @@ from gateway.tokens.token import Token
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """The members of a successful response (RFC 6749 §5.1), and the grant it came from."""
+    """The members of a successful response (RFC 6749 §5.1), and the grant it came from.
+
+    ``is_elsewhere``: it repeats a response that another network got.
+    """
 
     members: Mapping[str, Any] = field(repr=False)
     grant: Grant
+    is_elsewhere: bool = False
 
     @property
     def access_token(self) -> str:
@@ -55,11 +59,14 @@ class TokenResponse:
 class TokenContext:
     """One token request: who sends it, and what it gives.
 
-    ``presented`` is the code or refresh token, once its flow has read it. ``response`` is there
-    once the script has issued.
+    ``network`` is where it comes from, if that is known. ``presented`` is the code or refresh
+    token, once its flow has read it. ``response`` is there once the script has issued;
+    ``is_elsewhere`` says that another network got it before.
     """
 
     registered: RegisteredClient
+    network: str = ""
+    is_elsewhere: bool = False
     presented: Token = field(init=False)
     response: TokenResponse = field(init=False)
 

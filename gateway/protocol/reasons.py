@@ -65,6 +65,7 @@ class Why(StrEnum):
     CODE_VERIFIER = "code_verifier"
     REPLAYED = "replayed"
     REUSED = "reused"
+    REPEATED_ELSEWHERE = "repeated_elsewhere"
     USER_OR_CLIENT_REMOVED = "user_or_client_removed"
     SCOPE_REMOVED = "scope_removed"
 

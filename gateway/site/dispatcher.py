@@ -144,6 +144,7 @@ class Dispatcher:
             client_id=fault.client_id,
             user=fault.user,
             grant_id=fault.grant_id,
+            **fault.sent,
         )
         # RFC 6749 §5.2: 401 names the scheme that the client may use.
         basic = {"WWW-Authenticate": f'Basic realm="{self._issuer}"'}

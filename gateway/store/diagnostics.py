@@ -36,7 +36,7 @@ class StoreWarning(NamedTuple):
 def store_warnings(redis: RedisClient) -> list[StoreWarning]:
     """Ask every primary for its settings; return a warning for each that can lose grants.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, also if a server refuses the login or has no such database.
     """
     return [
         StoreWarning(node.name, text) for node in redis.nodes() for text in _warnings(redis, node)
@@ -44,6 +44,8 @@ def store_warnings(redis: RedisClient) -> list[StoreWarning]:
 
 
 def _warnings(redis: RedisClient, node: RedisNode) -> Iterator[str]:
+    # A refusal of this one is no refusal of INFO alone.
+    redis.command_at(node, "PING")
     info = _info(redis, node)
     if info is None:
         yield (

@@ -89,12 +89,16 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A grant whose tokens were issued: the access token's scope and remaining seconds."""
+    """A grant whose tokens were issued: the access token's scope and remaining seconds.
+
+    ``is_elsewhere``: the refresh token was exchanged before, from another network.
+    """
 
     grant: Grant
     expires_in: int
     scope: str
     candidate: int = 0
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

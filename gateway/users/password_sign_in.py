@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from gateway.config.settings import User
 from gateway.store.digest import digest
-from gateway.users.passwords import password_matches
+from gateway.users.passwords import nobodys_hash, password_matches
 from gateway.users.session_store import Session, SessionStore
 from gateway.users.sign_in_method import Credentials, ResourceOwner
 
@@ -24,6 +24,7 @@ class PasswordSignIn:
         sign_out_path: str,
     ) -> None:
         self._users = {user.name: user for user in users if not user.disabled}
+        self._password_hashes = [user.password_hash for user in self._users.values()]
         self._sessions = sessions
         self._sign_in_path = sign_in_path
         self._sign_out_path = sign_out_path
@@ -50,7 +51,8 @@ class PasswordSignIn:
     def check_password(self, name: str, password: str) -> ResourceOwner | None:
         """Return the user with this name and password, or ``None``."""
         user = self._users.get(name)
-        if not password_matches(user.password_hash if user else None, password) or user is None:
+        password_hash = user.password_hash if user else nobodys_hash(name, self._password_hashes)
+        if not password_matches(password_hash, password) or user is None:
             return None
         return _resource_owner(user)
 

@@ -99,7 +99,7 @@ class Client(Table):
     """required for authorization_code"""
     scopes: ListOf[str] = ()
     """what it may ask for; default: nothing"""
-    secret_sha256: Annotated[_Sha256 | None, Secret()] = None
+    secret_sha256: Annotated[_Sha256 | None, Secret(is_hash=True)] = None
     """the SHA-256 of its secret: printf %s SECRET | sha256sum; absent: a public client"""
     grant_types: SomeOf[GrantType] = ("authorization_code", "refresh_token")
     """client_credentials for clients with a secret"""

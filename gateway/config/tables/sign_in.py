@@ -29,7 +29,7 @@ class User(Table):
 
     name: Name
     """required"""
-    password_hash: Annotated[str, obeys(password_hash_fault), Secret()]
+    password_hash: Annotated[str, obeys(password_hash_fault), Secret(is_hash=True)]
     """required; nobody knows this password: put yours in, from `gateway hash-password`"""
     full_name: Line = ""
     """default: empty"""
