@@ -17,6 +17,7 @@ from gateway.access.decisions import (
     refused_path,
     refused_target,
 )
+from gateway.access.identity import is_for_backend
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
 from gateway.http.header_policy import environ_key
@@ -87,7 +88,7 @@ class OAuthGateway:
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
         # identity
-        self._remove_claims(environ)
+        self._remove_claims(environ, is_public=decision.token is None)
         self._parts.identity.write(environ, decision.token)
         # backend
         return self._app(environ, start_response)
@@ -114,11 +115,12 @@ class OAuthGateway:
             escaped=self._raw_target,
         )
 
-    def _remove_claims(self, environ: Environ) -> None:
+    def _remove_claims(self, environ: Environ, *, is_public: bool) -> None:
         """Remove what the client says of itself, and add the operator's headers."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
-        if not self._pass_authorization:
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        if not (self._pass_authorization or (is_public and is_for_backend(authorization))):
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
 

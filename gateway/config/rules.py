@@ -314,7 +314,8 @@ def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
 
 
 def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield from settings.identity
+    identity = settings.identity
+    yield from (("user", identity.user), ("client", identity.client), ("scope", identity.scope))
 
 
 def _unknown_scopes(

@@ -76,7 +76,7 @@ class Upstream(Table):
     ca_file: FilePath | None = None
     """certificates that an https backend must chain to; absent: the system's"""
     pass_authorization: bool = False
-    """true: the client's Authorization header reaches the backend"""
+    """true: every Authorization header reaches the backend; false: on public routes, no bearer"""
     headers: Annotated[Frozen[_HeaderName, _HeaderValue], Secret()] = Field(
         default_factory=lambda: MappingProxyType({})
     )
