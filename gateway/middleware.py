@@ -17,6 +17,7 @@ from gateway.access.decisions import (
     refused_path,
     refused_target,
 )
+from gateway.access.identity import is_for_backend
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
 from gateway.http.header_policy import environ_key
@@ -149,7 +150,8 @@ class OAuthGateway:
         """Replace the client's words about itself by the gateway's and the operator's."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
-        if not self._pass_authorization:
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        if not (self._pass_authorization or (token is None and is_for_backend(authorization))):
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
         self._parts.identity.write(environ, token)

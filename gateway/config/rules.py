@@ -119,9 +119,11 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
             if getattr(settings.store, key) is not None:
                 message = "is for a url that begins with rediss"
                 yield _clash(store.key(key), message, store.key("url"))
-    if settings.upstream.ca_file and not any(url[:6] == "https:" for url in settings.upstream.urls):
-        message = "is for a url that begins with https"
-        yield _clash(upstream.key("ca_file"), message, upstream.key("url"))
+    if not any(url[:6] == "https:" for url in settings.upstream.urls):
+        for key in ("ca_file", "server_name"):
+            if getattr(settings.upstream, key):
+                message = "is for a url that begins with https"
+                yield _clash(upstream.key(key), message, upstream.key("url"))
 
 
 def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[CrossCheckFault]:
@@ -330,7 +332,8 @@ def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
 
 
 def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield from settings.identity
+    identity = settings.identity
+    yield from (("user", identity.user), ("client", identity.client), ("scope", identity.scope))
 
 
 def _unknown_scopes(

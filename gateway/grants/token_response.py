@@ -51,8 +51,8 @@ class TokenResponse:
 
     @property
     def scope(self) -> str:
-        """The scope of the access token."""
-        return str(self.members["scope"])
+        """The scope of the access token, '' if it has none."""
+        return str(self.members.get("scope", ""))
 
 
 @dataclass(slots=True)
@@ -110,7 +110,8 @@ def _members(access: Token, expires_in: int, refresh: Token | None, scope: str) 
     members = {"access_token": access.text, "token_type": "Bearer", "expires_in": expires_in}
     if refresh is not None:
         members["refresh_token"] = refresh.text
-    return members | {"scope": scope}
+    # RFC 6749 §3.3: a scope has one name or more, so an empty one is no member.
+    return members | {"scope": scope} if scope else members
 
 
 def _refusal(refused: Refused) -> OAuthError:

@@ -47,7 +47,10 @@ response_type = _matches(_NAME + f"( {_NAME})*", 64, "is not a response type")
 grant_type = _matches(_NAME, 255, "is not a grant type")
 redirect_uri = _matches(r"[\x21-\x7e]+", 2048, "is not a URI")
 scope = _matches(
-    r"[\x21\x23-\x5b\x5d-\x7e]+( +[\x21\x23-\x5b\x5d-\x7e]+)*", 2048, "is not a list of scopes"
+    # Appendix A.4 has one space between two names; clients that join names leave more.
+    r" *[\x21\x23-\x5b\x5d-\x7e]+( +[\x21\x23-\x5b\x5d-\x7e]+)* *",
+    2048,
+    "is not a list of scopes",
 )
 state = _matches(_VSCHAR, 4096, "has characters other than printable ASCII")
 token = _matches(_VSCHAR, 4096, "has characters other than printable ASCII")

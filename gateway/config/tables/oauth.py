@@ -138,8 +138,14 @@ class Access(Table):
 
 
 class Identity(Table):
-    """``[identity]``: the header names in which the backend is told who asks."""
+    """``[identity]``: the header names in which the backend is told who asks.
+
+    The backend gets the headers of ``remove`` from nobody, as little as those of other
+    authentication proxies.
+    """
 
     user: _Header = "X-Forwarded-User"
     client: _Header = "X-Forwarded-Client"
     scope: _Header = "X-Forwarded-Scope"
+    remove: ListOf[_Header] = ()
+    """more headers that the backend must not get from outside"""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gateway.config.grammar import (
     field_value_fault,
+    host_name_fault,
     key_prefix_fault,
     listen_fault,
     store_url_fault,
@@ -75,8 +76,10 @@ class Upstream(Table):
     """kept open or in use, at most, in each worker"""
     ca_file: FilePath | None = None
     """certificates that an https backend must chain to; absent: the system's"""
+    server_name: Annotated[str, obeys(host_name_fault)] = ""
+    """the name in the certificate of an https backend; absent: the host of url"""
     pass_authorization: bool = False
-    """true: the client's Authorization header reaches the backend"""
+    """true: every Authorization header reaches the backend; false: on public routes, no bearer"""
     headers: Annotated[FrozenMapping[_HeaderName, _HeaderValue], Secret()] = Field(
         default_factory=lambda: MappingProxyType({})
     )
