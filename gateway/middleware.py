@@ -8,6 +8,7 @@ A request's way, top to bottom in :meth:`OAuthGateway.__call__`::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gateway.access.decisions import (
@@ -20,6 +21,7 @@ from gateway.access.decisions import (
 from gateway.access.identity import is_for_backend
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
+from gateway.http.client_socket import STILL_ALLOWED
 from gateway.http.header_policy import environ_key
 from gateway.http.judged_request import judged_request
 from gateway.http.path_reasons import PathReason
@@ -50,7 +52,8 @@ class OAuthGateway:
 
     ``app`` is any WSGI application, ``settings`` what :func:`gateway.load_config` returns.
     The application finds who asks in ``REMOTE_USER``, in the configured headers, and as an
-    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``.
+    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``. While it sends a
+    long response, ``environ["gateway.still_allowed"]()`` tells whether the token was revoked since.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path. The gateway then judges the raw target. Raises
@@ -102,6 +105,9 @@ class OAuthGateway:
                 return self._lead_to_own(path, decision, environ, start_response)
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
+        if decision.token is not None:
+            authorization = environ.get("HTTP_AUTHORIZATION")
+            environ[STILL_ALLOWED] = partial(self._still_allowed, decision.token, authorization)
         # identity
         self._write_identity(environ, decision.token)
         # backend
@@ -145,6 +151,11 @@ class OAuthGateway:
             hosts=(environ.get("HTTP_HOST", ""), environ.get("HTTP_X_FORWARDED_HOST", "")),
             destination=environ.get("HTTP_DESTINATION"),
         )
+
+    def _still_allowed(self, token: AccessToken, authorization: str | None) -> bool:
+        """Tell whether a request that was allowed may go on: its token is not revoked since."""
+        self._parts.redis.start_request_budget()
+        return self._parts.decisions.still_allows(token, authorization)
 
     def _write_identity(self, environ: Environ, token: AccessToken | None) -> None:
         """Replace the client's words about itself by the gateway's and the operator's."""

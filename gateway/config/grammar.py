@@ -101,6 +101,15 @@ def listen_fault(address: str) -> str | None:
     return _authority_fault(address, least_port=0)
 
 
+def socket_mode_fault(mode: str) -> str | None:
+    """Take octal digits as chmod does, without the right of every user to connect."""
+    if re.fullmatch(r"0?[0-7]{3}", mode) is None:
+        return 'must be octal digits such as "0660"'
+    if int(mode, 8) & 0o002:
+        return "must not let every user connect: whoever connects may be taken for a proxy"
+    return None
+
+
 def upstream_url_fault(url: str) -> str | None:
     """Take a scheme, a host and a port, and nothing more: the target comes from the client."""
     if url.startswith("unix:"):

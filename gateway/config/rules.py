@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.config.folders import folder_open_to_all
 from gateway.config.places import TOP, ConfigFault, Place, nearest_name
 from gateway.config.settings import Client, Settings
 from gateway.http.header_policy import fold
@@ -169,6 +171,17 @@ def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[CrossChe
         )
 
 
+def unix_socket_is_in_a_private_folder(settings: Settings) -> Iterator[CrossCheckFault]:
+    """A user who can replace the socket gets the requests that are meant for the gateway."""
+    listen = settings.server.listen
+    if not listen.startswith("unix:"):
+        return
+    with suppress(OSError):
+        if (shared := folder_open_to_all(Path(listen.removeprefix("unix:")).parent)) is not None:
+            message = f"is in a folder that every user may write to: {shared}"
+            yield _clash(TOP.table("server").key("listen"), message)
+
+
 # --- Signing in
 
 
@@ -303,6 +316,7 @@ _RULES: tuple[_Rule, ...] = (
     endpoint_paths_are_distinct,
     audit_folder_is_there,
     unix_socket_needs_its_proxy_trusted,
+    unix_socket_is_in_a_private_folder,
     remote_user_header_needs_trusted_proxies,
     password_sign_in_needs_users,
     user_names_are_distinct,

@@ -18,7 +18,8 @@ from gateway.config.settings import Settings
 from gateway.demo.addresses import Addresses, listen
 from gateway.demo.files import write_settings
 from gateway.demo.walkthrough import Walkthrough
-from gateway.server.standalone import CannotListen, StandaloneGateway
+from gateway.server.listener import CannotListen
+from gateway.server.standalone import StandaloneGateway
 from gateway.store.embedded import EmbeddedStore
 
 __all__ = ["CannotListen", "run"]

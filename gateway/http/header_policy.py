@@ -58,9 +58,6 @@ WRITTEN_BY_GATEWAY = frozenset(
     }
 )
 
-#: The gateway's own server writes these in every response.
-WRITTEN_BY_SERVER = frozenset({"DATE", "SERVER"})
-
 #: A backend may know these by heart, whatever names are configured: the default identity headers,
 #: those of other authentication proxies, and those that tell of a client certificate (RFC 9440).
 _CLAIMS_OF_IDENTITY = frozenset(

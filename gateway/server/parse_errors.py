@@ -10,7 +10,13 @@ from http import HTTPStatus
 
 from gunicorn.http import errors
 
-_STATUS: dict[type[errors.ParseException], HTTPStatus] = {
+
+class HeadTimeout(Exception):  # noqa: N818 - named as the field names it
+    """The head of a request took too long to arrive."""
+
+
+_STATUS: dict[type[BaseException], HTTPStatus] = {
+    HeadTimeout: HTTPStatus.REQUEST_TIMEOUT,
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
@@ -22,11 +28,19 @@ _STATUS: dict[type[errors.ParseException], HTTPStatus] = {
 }
 
 
+#: The versions of HTTP that exist and are not spoken here. Another version is a malformed one.
+_OTHER_VERSIONS = frozenset({(0, 9), (2, 0), (3, 0)})
+
+
 def status_of(error: BaseException) -> HTTPStatus:
-    """Return the status of the response: 4xx or 501 for a client's fault, 500 for any other."""
-    if not isinstance(error, errors.ParseException):
-        return HTTPStatus.INTERNAL_SERVER_ERROR
-    return _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+    """Return the status of the response: 4xx, 501 or 505 for a client's fault, else 500."""
+    if isinstance(error, errors.InvalidHTTPVersion) and error.version in _OTHER_VERSIONS:
+        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    if type(error) in _STATUS:
+        return _STATUS[type(error)]
+    if isinstance(error, errors.ParseException):
+        return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def require_host(version: tuple[int, int], headers: list[tuple[str, str]]) -> None:

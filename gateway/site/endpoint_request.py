@@ -60,7 +60,13 @@ class EndpointRequest:
             # The server does not tell where the body ends (PEP 3333).
             return b""
         stream = self.environ["wsgi.input"]
-        with time_to_send(self.environ, FORM_SECONDS):
-            while len(body) < most and (chunk := stream.read(most - len(body))):
-                body += chunk
+        try:
+            with time_to_send(self.environ, FORM_SECONDS):
+                while len(body) < most and (chunk := stream.read(most - len(body))):
+                    body += chunk
+        except OSError:
+            raise
+        except Exception as error:
+            # Each server raises its own errors for a body that is malformed.
+            raise ValueError("the body is malformed") from error
         return bytes(body)

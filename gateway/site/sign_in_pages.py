@@ -89,16 +89,18 @@ class SignInPages:
     ) -> ResourceOwner | None:
         """Return the user if the password is right. Raises TooMany."""
         network = network_of(request.address)
-        self._by_address.check(network)
-        # Counted before the password is checked, so that attempts made at once all count.
-        self._by_name.count(name, network)
-        owner = self._sign_in.check_password(name, password)
-        if owner is None:
-            self._by_address.count(network)
-            return None
-        # Attempts made at once may all have passed the first check before one of them failed.
-        self._by_address.check(network)
-        self._by_name.clear(name, network)
+        # Counted before the password is hashed, so that attempts made at once all count.
+        attempt = self._by_address.count(network)
+        try:
+            self._by_name.count(name, network)
+        except TooMany:
+            # The name stands for it alone: others at this address may sign in.
+            self._by_address.forgive(attempt, network)
+            raise
+        owner = self._sign_in.check_password(name, password, network)
+        if owner is not None:
+            self._by_address.forgive(attempt, network)
+            self._by_name.clear(name, network)
         return owner
 
     def _too_many_attempts(

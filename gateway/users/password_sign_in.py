@@ -7,9 +7,14 @@ from urllib.parse import quote, urlencode
 
 from gateway.config.settings import User
 from gateway.store.digest import digest
-from gateway.users.passwords import nobodys_hash, password_matches
+from gateway.store.rate_limits import TooMany
+from gateway.users.hashing_queue import Busy, HashingQueue
+from gateway.users.passwords import LONGEST_PASSWORD, nobodys_hash, password_matches
 from gateway.users.session_store import Session, SessionStore
 from gateway.users.sign_in_method import Credentials, ResourceOwner
+
+#: Seconds after which somebody whose password was not checked should try again.
+BUSY_RETRY_AFTER = 2
 
 
 class PasswordSignIn:
@@ -26,6 +31,7 @@ class PasswordSignIn:
         self._users = {user.name: user for user in users if not user.disabled}
         self._password_hashes = [user.password_hash for user in self._users.values()]
         self._sessions = sessions
+        self._queue = HashingQueue()
         self._sign_in_path = sign_in_path
         self._sign_out_path = sign_out_path
 
@@ -48,13 +54,21 @@ class PasswordSignIn:
         query = f"?{urlencode({'next': target})}" if target else ""
         return self._sign_out_path + query
 
-    def check_password(self, name: str, password: str) -> ResourceOwner | None:
-        """Return the user with this name and password, or ``None``."""
+    def check_password(self, name: str, password: str, network: str) -> ResourceOwner | None:
+        """Return the user with this name and password, or ``None``.
+
+        Raises TooMany, before it hashes, if too many others of ``network`` sign in at once.
+        """
+        if len(password) > LONGEST_PASSWORD:
+            return None
         user = self._users.get(name)
         password_hash = user.password_hash if user else nobodys_hash(name, self._password_hashes)
-        if not password_matches(password_hash, password) or user is None:
-            return None
-        return _resource_owner(user)
+        try:
+            with self._queue.turn(network):
+                matches = password_matches(password_hash, password)
+        except Busy:
+            raise TooMany(BUSY_RETRY_AFTER) from None
+        return _resource_owner(user) if matches and user is not None else None
 
     def start_session(self, session_id: str, owner: ResourceOwner) -> None:
         """Keep ``owner``, whose password was right, signed in under a new session id."""

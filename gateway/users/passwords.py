@@ -1,7 +1,8 @@
 """Hashes of the passwords in the configuration file: scrypt, by werkzeug.security.
 
 Hashing takes tens of milliseconds of one core. It runs in a few native threads, under gevent too,
-so that sign-ins never stall the requests that are being forwarded.
+so that sign-ins never stall the requests that are being forwarded. The sign-ins wait for them in a
+queue (:mod:`gateway.users.hashing_queue`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
-_THREADS = 2
+from gateway.users.hashing_queue import THREADS
 
 # The method and costs of hash_password().
 _DEFAULT_METHOD = "scrypt:32768:8:1"
@@ -63,7 +64,7 @@ def _native_threads() -> _Pool:
     gevent_pool = _gevent_pool()
     if gevent_pool is not None:
         return gevent_pool
-    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="password")
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
     return lambda check: executor.submit(check).result()
 
 
@@ -78,5 +79,5 @@ def _gevent_pool() -> _Pool | None:
         return None
     from gevent.threadpool import ThreadPool  # noqa: PLC0415 - the same
 
-    pool = ThreadPool(_THREADS, hub=get_hub())
+    pool = ThreadPool(THREADS, hub=get_hub())
     return lambda check: bool(pool.apply(check))

@@ -13,6 +13,8 @@ from gateway.config.grammar import (
     host_name_fault,
     key_prefix_fault,
     listen_fault,
+    one_line,
+    socket_mode_fault,
     store_url_fault,
     upstream_header_fault,
     upstream_url_fault,
@@ -42,12 +44,18 @@ class Server(Table):
 
     listen: Annotated[str, obeys(listen_fault)] = "127.0.0.1:8000"
     """HOST:PORT, [IPV6]:PORT or unix:/path"""
+    socket_mode: Annotated[str, obeys(socket_mode_fault)] = "0660"
+    """of the unix socket: who may connect, whatever the umask"""
+    socket_group: Annotated[str, obeys(one_line)] = ""
+    """of the unix socket; empty: the group of the process"""
     workers: Count = 2
     """processes"""
     connections: Count = 1000
     """at once, in each worker"""
     trusted_proxies: ListOf[Peer] = ()
     """addresses, CIDR blocks or "unix": the proxies whose X-Forwarded-* headers are believed"""
+    keep_alive_seconds: Seconds = 75
+    """how long a connection waits for its next request; longer than the proxy in front keeps it"""
     graceful_seconds: DurationOrZero = 30.0
     """how long a stop or a reload waits for requests in flight"""
 
@@ -70,6 +78,8 @@ class Upstream(Table):
     """of one attempt to connect"""
     read_timeout: Duration = 60.0
     """between two parts of an answer, or of a body that the client sends"""
+    stream_timeout: DurationOrZero = 0.0
+    """the same for an event stream (text/event-stream), in place of read_timeout; 0: none"""
     total_timeout: DurationOrZero = 0.0
     """of a whole exchange, the upload included; 0: none"""
     connections: Count = 1000
