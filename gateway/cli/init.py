@@ -34,9 +34,23 @@ _NAMES_KEY_FILE = f'secret_key_file = "{_SECRET_KEYS}"\n'
     metavar="HOST:PORT",
     help="Where the gateway listens.",
 )
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="TEXT is what the confirmation page says. Repeats.",
+)
 @click.option("--public", "public", multiple=True, metavar="PATH", help="Needs no token. Repeats.")
 @click.option("--user", "users", multiple=True, help="Who signs in; asks for a password. Repeats.")
-def init(path: Path, *, public: tuple[str, ...], users: tuple[str, ...], **addresses: str) -> None:
+def init(
+    path: Path,
+    *,
+    scopes: tuple[str, ...],
+    public: tuple[str, ...],
+    users: tuple[str, ...],
+    **addresses: str,
+) -> None:
     """Write a configuration file, and a file with a fresh secret key beside it.
 
     Every path of the backend needs a valid token, but those of --public. An existing
@@ -44,11 +58,17 @@ def init(path: Path, *, public: tuple[str, ...], users: tuple[str, ...], **addre
     """
     if path.exists():
         raise Failure(f"{path} is there already; nothing was written. Run `gateway check` next")
-    written = _text([*_users(users), *_routes(public)], **addresses)
+    written = _text([_scopes(scopes), *_users(users), *_routes(public)], **addresses)
     with words_for_errors():
         _check(written, path)
     has_new_key = _write(path, written)
     click.echo(_next_steps(path, has_users=bool(users), has_new_key=has_new_key))
+
+
+def _scopes(scopes: Iterable[str]) -> str:
+    pairs = [(name, text or name) for name, _, text in (each.partition("=") for each in scopes)]
+    lines = [f"{_quoted(name)} = {_quoted(text)}\n" for name, text in pairs]
+    return "".join(["[scopes]\n", *lines])
 
 
 def _users(users: Iterable[str]) -> Iterator[str]:

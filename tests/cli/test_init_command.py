@@ -12,10 +12,13 @@ import requests
 
 from gateway.config.file import load_config
 from gateway.config.settings import Settings
-from gateway.users.passwords import password_matches
+from gateway.users.passwords import hash_password, password_matches
 from tests.cli.command_line import SECONDS, refused, run
 from tests.cli.terminal import on_a_terminal, read_until
+from tests.support.oauth_client import Client
+from tests.support.parties import signed_in_browser
 from tests.support.processes import ROOT, free_port, python_module, running
+from tests.support.running_gateway import PASSWORD
 
 
 def init(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -69,12 +72,14 @@ def test_a_key_that_is_there_is_used_again(tmp_path: Path) -> None:
 def test_the_options_say_what_is_in_front_of_whom_and_what_is_public(tmp_path: Path) -> None:
     options = ["--issuer", "https://id.example", "--upstream", "http://10.0.0.1:3000"]
     options += ["--public", "/public/**", "--public", '/a "b" é']
+    options += ["--scope", "project=See your projects", "--scope", "a.b", "--scope", "x=y=z"]
     assert init(tmp_path, *options).returncode == 0
     settings = load_config(tmp_path / "gateway.toml")
     assert (settings.issuer, settings.upstream.urls) == (
         "https://id.example",
         ("http://10.0.0.1:3000",),
     )
+    assert settings.scopes == {"project": "See your projects", "a.b": "a.b", "x": "y=z"}
     assert [(route.path, route.public) for route in settings.routes] == [
         ("/public/**", True),
         ('/a "b" é', True),
@@ -87,6 +92,8 @@ def test_the_options_say_what_is_in_front_of_whom_and_what_is_public(tmp_path: P
         (["--issuer", "http://id.example"], "issuer: must be https"),
         (["--issuer", "localhost"], "issuer: must be an http or https URL"),
         (["--upstream", "http://a/b"], "[upstream] url: "),
+        (["--scope", "two words"], "must be a scope-token"),
+        (["--scope", "twice", "--scope", "twice"], "is not TOML"),
         (["--public", "public"], "must begin with '/'"),
         (["--public", "/a\x7f"], "no control characters"),
     ],
@@ -162,3 +169,23 @@ def test_a_token_of_the_first_shell_is_good_in_the_second(tmp_path: Path) -> Non
     with running(serve, log=log, ready=ready, environ=other):
         assert requests.get(f"{url}/x", headers=bearer, timeout=SECONDS).status_code == 401
     assert "ERROR gateway.store: a gateway with another secret key" in log.read_text()
+
+
+def test_the_requests_of_the_readme_work_after_its_steps(tmp_path: Path) -> None:
+    """A client without PKCE asks for the scope project, in a browser of the user demo."""
+    port = free_port()
+    config, url = tmp_path / "gateway.toml", f"http://127.0.0.1:{port}"
+    _, init_step, client_step, *more, _ = _readme_steps()
+    init_words = init_step.split()[1:]
+    init_words[init_words.index("--user") : init_words.index("--user") + 2] = []
+    steps = [*init_words, "--issuer", url, "--listen", f"127.0.0.1:{port}", "--config", str(config)]
+    assert run(*steps).returncode == 0
+    user = f'\n[[sign_in.users]]\nname = "demo"\npassword_hash = "{hash_password(PASSWORD)}"\n'
+    config.write_text(config.read_text() + user)
+    client_words = " ".join([client_step.rstrip("\\"), *more]).split()[1:]
+    assert run(*client_words, "--config", config).returncode == 0
+    serve = python_module("gateway", "serve", "--config", str(config))
+    with running(serve, log=tmp_path / "log", ready=f"{url}/oauth/health"):
+        code = signed_in_browser(url).code()
+        answer = Client(url, "my-app").redeem(code)
+    assert (answer.status_code, answer.json()["scope"]) == (200, "project")
