@@ -60,6 +60,7 @@ class Core:
     redis: RedisClient
     store: TokenStore
     clients: Clients
+    sessions: SessionStore
     consents: ConsentStore
     grants: LiveGrants
     access: AccessTokens
@@ -91,7 +92,9 @@ def core(settings: Settings) -> Core:
     entitlements = Entitlements(settings, clients)
     access = AccessTokens(store, keys, entitlements)
     server = AuthorizationServer(Parts(settings, clients, store, keys, entitlements), access)
-    return Core(redis, store, clients, consents, LiveGrants(store), access, server, keys)
+    sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
+    grants = LiveGrants(store)
+    return Core(redis, store, clients, sessions, consents, grants, access, server, keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
@@ -106,8 +109,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         settings.sign_in.remote_user.header,
         [session_cookie_name(settings.issuer)],
     )
-    sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
-    sign_in = choose_sign_in(settings, sessions, _backend_client(backend, settings.issuer))
+    sign_in = choose_sign_in(settings, built.sessions, _backend_client(backend, settings.issuer))
     browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")

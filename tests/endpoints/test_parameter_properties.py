@@ -20,7 +20,7 @@ from tests.support.running_gateway import RunningGateway
 _NAMES = ["client_id", "redirect_uri", "response_type", "scope", "state", "code", "grant_type"]
 _NAMES += ["refresh_token", "token", "code_verifier", "code_challenge", "code_challenge_method"]
 _NAMES += ["client_secret", "token_type_hint", "decision", "csrf_token", "next", "username"]
-_NAMES += ["password", "grant_id", "resource", "user", "\u0000", "é"]
+_NAMES += ["password", "resource", "user", "\u0000", "é"]
 _VALUES = ["my-app", "confidential", "code", "project", "S256", "authorization_code", "allow", ""]
 _VALUES += [
     "refresh_token",

@@ -93,7 +93,7 @@ def test_redirects_after_a_post_are_303(gateway: RunningGateway) -> None:
     denied = browser.decide(page, "deny")
     form = form_of(browser.get(APPLICATIONS))
     applications = browser.post(
-        APPLICATIONS, {"csrf_token": form.fields.get("csrf_token", ""), "grant_id": "x"}
+        APPLICATIONS, {"csrf_token": form.fields.get("csrf_token", ""), "client_id": "x"}
     )
     leave = form_of(browser.get(f"{SIGN_OUT}?next={APPLICATIONS}"))
     signed_out = browser.post(leave.action, leave.fields)
