@@ -25,7 +25,7 @@ from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
 from gateway.site.browser_form import BrowserForm
-from gateway.site.browser_session import BrowserSessions, session_cookie_name
+from gateway.site.browser_session import BrowserSessions, own_cookie_names
 from gateway.site.dispatcher import Dispatcher, Endpoint
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.health import Health
@@ -107,7 +107,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     identity = IdentityHeaders(
         settings.identity,
         settings.sign_in.remote_user.header,
-        [session_cookie_name(settings.issuer)],
+        own_cookie_names(settings),
     )
     sign_in = choose_sign_in(settings, built.sessions, _backend_client(backend, settings.issuer))
     browsers = BrowserSessions(settings, sign_in, identity)
@@ -122,7 +122,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         settings,
         pages=pages,
         browsers=browsers,
-        form=BrowserForm("consent", browsers, built.keys),
+        form=BrowserForm("consent", browsers, built.keys, pages),
         consents=consents,
         authorization_server=built.authorization_server,
         audit=audit,

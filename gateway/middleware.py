@@ -25,6 +25,7 @@ from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
+from gateway.site.browser_session import own_cookie_names, without_own_cookies
 from gateway.site.responses import refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
 
@@ -50,6 +51,7 @@ class OAuthGateway:
     ) -> None:
         self._app = app
         self._realm = settings.issuer
+        self._own_cookies = own_cookie_names(settings)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -90,7 +92,7 @@ class OAuthGateway:
         self._remove_claims(environ)
         self._parts.identity.write(environ, decision.token)
         # backend
-        return self._app(environ, start_response)
+        return self._app(environ, without_own_cookies(start_response, self._own_cookies))
 
     def _path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.

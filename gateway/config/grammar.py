@@ -43,6 +43,7 @@ _UNIX_SOCKET = re.compile(r"unix:/[^/\0-\x1f][^\0-\x1f]*")
 _DATABASE = re.compile(r"(/[0-9]{0,5})?")
 _SENTINEL_SERVICE = re.compile(r"(/([A-Za-z0-9._-]+(/[0-9]{0,5})?)?)?")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 #: The schemes of ``store.url``, and what may follow the hosts: a database or a service.
 _STORE_PATHS = {
@@ -290,6 +291,13 @@ def method_fault(method: str) -> str | None:
 def not_empty(value: str) -> str | None:
     """Take what has something to read in it."""
     return None if value.strip() else "must not be empty"
+
+
+def cookie_name_fault(name: str) -> str | None:
+    """Take letters, digits, '_' and '-'; the gateway itself adds the prefix ``__Host-``."""
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(("__host-", "__secure-")):
+        return "must be 1 to 64 letters, digits, '_' or '-', without the prefix __Host-"
+    return None
 
 
 def one_line(value: str) -> str | None:

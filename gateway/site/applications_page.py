@@ -43,7 +43,7 @@ class ApplicationsPage:
         self._scopes = scopes
         self._pages = pages
         self._browsers = browsers
-        self._form = BrowserForm("applications", browsers, keys)
+        self._form = BrowserForm("applications", browsers, keys, pages)
         self._consents = consents
         self._grants = grants
         self._clients = clients

@@ -197,9 +197,12 @@ class Pages:
         """Say that the session has ended, with a link to ``sign_in_url``, if it is given."""
         return self._render("signed_out.html", sign_in_url=sign_in_url)
 
-    def error(self, *, title: str, message: str, detail: str = "") -> Page:
-        """Say what went wrong: ``message`` to the user, ``detail`` to the developer."""
-        return self._render("error.html", title=title, message=message, detail=detail)
+    def error(self, *, title: str, message: str, detail: str = "", again: str = "") -> Page:
+        """Say what went wrong: ``message`` to the user, ``detail`` to the developer.
+
+        ``again`` is the URL of a link to start again, "" for no link.
+        """
+        return self._render("error.html", title=title, message=message, detail=detail, again=again)
 
     def sign_in_elsewhere(self) -> Page:
         """Say that another site signs users in."""

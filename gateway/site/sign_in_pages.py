@@ -52,8 +52,8 @@ class SignInPages:
         self._pages = pages
         self._browsers = browsers
         self._sign_in = sign_in
-        self._sign_in_form = BrowserForm("sign-in", browsers, keys)
-        self._sign_out_form = BrowserForm("sign-out", browsers, keys)
+        self._sign_in_form = BrowserForm("sign-in", browsers, keys, pages)
+        self._sign_out_form = BrowserForm("sign-out", browsers, keys, pages)
         self._authorization_server = authorization_server
         self._by_name = by_name
         self._by_address = by_address
@@ -115,13 +115,15 @@ class SignInPages:
         # A new id at each sign-in: an id that an attacker planted before is worthless.
         session_id = new_secret()
         self._sign_in.start_session(session_id, owner)
-        old_session_id = self._browsers.session_id(request)
-        if old_session_id is not None:
-            self._sign_in.end_session(old_session_id)
+        self._end_sessions(request)
         self._record(request, "sign_in", "allowed", user=owner.name)
         response = redirect_response(target, 303)
-        self._browsers.set_cookie(response, session_id)
+        self._browsers.set_session_id(response, session_id)
         return response
+
+    def _end_sessions(self, request: EndpointRequest) -> None:
+        for session_id in self._browsers.session_ids(request):
+            self._sign_in.end_session(session_id)
 
     def _show_form(
         self,
@@ -180,9 +182,11 @@ class SignInPages:
         if not self._sign_out_form.is_genuine(request, fields.get("csrf_token"), [owner.name]):
             self._record(request, "sign_out", "refused", user=owner.name, why=Why.CSRF)
             return self._ask_to_sign_out(request, owner, status=403)
-        self._sign_in.end_session(self._browsers.session_id(request) or "")
+        self._end_sessions(request)
         self._record(request, "sign_out", "allowed", user=owner.name)
-        return self._show_signed_out(request, back)
+        response = self._show_signed_out(request, back)
+        self._browsers.delete_session_id(response)
+        return response
 
     def _ask_to_sign_out(
         self, request: EndpointRequest, owner: ResourceOwner, status: int = 200
@@ -195,14 +199,15 @@ class SignInPages:
         return self._sign_out_form.show(request, [owner.name], render, status)
 
     def _show_signed_out(self, request: EndpointRequest, back: str) -> Response:
-        """Delete the cookie; after a POST go ``back`` by way of the sign-in page, if asked to."""
+        """Say that nobody is signed in; after a POST go ``back`` by way of the sign-in page.
+
+        No cookie changes here: a foreign page's request comes without the cookie, and must not
+        delete it.
+        """
         sign_in_url = self._sign_in.sign_in_url(self._safe_target(back))
         if back and request.method == "POST":
-            response = redirect_response(sign_in_url, 303)
-        else:
-            response = page_response(self._pages.signed_out(sign_in_url=sign_in_url))
-        self._browsers.delete_cookie(response)
-        return response
+            return redirect_response(sign_in_url, 303)
+        return page_response(self._pages.signed_out(sign_in_url=sign_in_url))
 
     def _record(self, request: EndpointRequest, event: str, outcome: str, **members: str) -> None:
         self._audit.record(event, outcome=outcome, address=request.address, **members)

@@ -29,14 +29,22 @@ class PasswordSignIn:
         self._sign_out_path = sign_out_path
 
     def current_user(self, credentials: Credentials) -> ResourceOwner | None:
-        """Return the user of the session, or ``None``. Raises StoreUnavailable."""
-        session_id = credentials.session_id
-        session = self._sessions.find(session_id) if session_id else None
+        """Return the user of the session, or ``None``. Raises StoreUnavailable.
+
+        Of two cookies of one name, the one that is a session counts. Where both are, and of
+        different users, one of them was planted: then nobody is signed in.
+        """
+        users = [self._user_of(each) for each in credentials.session_ids]
+        names = {user.name: user for user in users if user is not None}
+        return _resource_owner(*names.values()) if len(names) == 1 else None
+
+    def _user_of(self, session_id: str) -> User | None:
+        session = self._sessions.find(session_id)
         user = self._users.get(session.user) if session else None
         # Removing a user from the file, or changing the password there, ends the user's sessions.
         if session is None or user is None or session.proof != _proof(user):
             return None
-        return _resource_owner(user)
+        return user
 
     def sign_in_url(self, target: str) -> str:
         """Return the URL of the gateway's sign-in page."""

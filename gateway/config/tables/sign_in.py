@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from gateway.config.grammar import (
     backend_target_fault,
+    cookie_name_fault,
     login_url_fault,
     not_empty,
     password_hash_fault,
@@ -64,6 +65,8 @@ class SignIn(Table):
     """password, remote_user or upstream_session"""
     session_seconds: Seconds = 28_800
     """how long a user stays signed in"""
+    cookie_name: Annotated[str, obeys(cookie_name_fault)] = "gateway_session"
+    """the session cookie; several gateways on one host need a name each"""
     users: Tables[User] = ()
     upstream_session: UpstreamSession = UpstreamSession()
     remote_user: RemoteUser = RemoteUser()
