@@ -21,6 +21,7 @@ from gateway.grants.consent_store import ConsentStore
 from gateway.grants.entitlements import Entitlements
 from gateway.grants.live_grants import LiveGrants
 from gateway.grants.validator import Parts
+from gateway.grants.waiting_requests import WaitingRequests
 from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
@@ -116,6 +117,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     own_paths = {path for _, every in paths for path in every}
     decisions = Decisions(Routes(settings.routes), built.access, own_paths.union(ready, live))
 
+    waiting = WaitingRequests(redis, prefix)
     limits = settings.limits
     window = limits.attempt_seconds
     authorization = AuthorizationEndpoint(
@@ -124,6 +126,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         browsers=browsers,
         form=BrowserForm("consent", browsers, built.keys, pages),
         consents=consents,
+        waiting=waiting,
         authorization_server=built.authorization_server,
         audit=audit,
     )
@@ -148,6 +151,7 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             sign_in=sign_in,
             keys=built.keys,
             authorization_server=built.authorization_server,
+            waiting=waiting,
             by_name=AttemptLimit(
                 redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
             ),

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from gateway.config.settings import Settings
 from gateway.grants.authorization import AuthorizationRequest
 from gateway.grants.authorization_server import AuthorizationServer
+from gateway.grants.waiting_requests import WaitingRequests
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
@@ -43,6 +44,7 @@ class SignInPages:
         sign_in: PasswordSignIn,
         keys: TokenKeys,
         authorization_server: AuthorizationServer,
+        waiting: WaitingRequests,
         by_name: AttemptLimit,
         by_address: FailureLimit,
         audit: Audit,
@@ -55,6 +57,7 @@ class SignInPages:
         self._sign_in_form = BrowserForm("sign-in", browsers, keys, pages)
         self._sign_out_form = BrowserForm("sign-out", browsers, keys, pages)
         self._authorization_server = authorization_server
+        self._waiting = waiting
         self._by_name = by_name
         self._by_address = by_address
         self._audit = audit
@@ -134,7 +137,7 @@ class SignInPages:
         error: str | None = None,
         status: int = 200,
     ) -> Response:
-        waiting = self._waiting_request(target)
+        waiting = self._waiting_request(request, target)
 
         def render(csrf_token: str) -> Page:
             return self._pages.sign_in(
@@ -148,10 +151,13 @@ class SignInPages:
 
         return self._sign_in_form.show(request, [target], render, status)
 
-    def _waiting_request(self, target: str) -> AuthorizationRequest | None:
+    def _waiting_request(
+        self, request: EndpointRequest, target: str
+    ) -> AuthorizationRequest | None:
         """Return the authorization request that the sign-in leads on to, if it is a valid one."""
         try:
-            pairs = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
+            sent = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
+            pairs = self._waiting.find(sent, self._browsers.browser_ids(request))
             return self._authorization_server.authorization_request(pairs)
         except OAuthError:
             return None

@@ -26,7 +26,7 @@ def test_under_https_the_cookie_is_pinned_to_the_host(https: RunningGateway) -> 
     page = request(https.port, SIGN_IN)
     [cookie] = page.values("Set-Cookie")
     pair, *attributes = cookie.split("; ")
-    assert pair.startswith("__Host-gateway_session=")
+    assert pair.startswith("__Host-gateway_session_browser=")
     assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"]
 
     csrf_token = re.findall(rb'name="csrf_token" value="([^"]+)"', page.body)[0].decode()
