@@ -300,9 +300,19 @@ def cookie_name_fault(name: str) -> str | None:
     return None
 
 
-def one_line(value: str) -> str | None:
-    """Take no control characters: names are shown on pages, in logs and in headers."""
+def printable(value: str) -> str | None:
+    """Take no character that a header or a reader could lose: a backend decides by this name."""
     return None if value.isprintable() else "must have no control characters"
+
+
+def one_line(value: str) -> str | None:
+    """Take no control characters: names are shown on pages, in logs and in headers.
+
+    Persian words and emoji have joiners (U+200C, U+200D), and these are no control characters. The
+    marks that turn the direction of a text are: with them a name shows as another one.
+    """
+    text = value.replace("\u200c", "").replace("\u200d", "")
+    return None if text.isprintable() else "must have no control characters"
 
 
 def file_name_fault(name: str) -> str | None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from gateway.config.places import TOP, ConfigFault, Place, nearest_name
@@ -190,8 +191,8 @@ def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault
 
 
 def user_names_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
-    """One name is one user."""
-    names = [user.name for user in settings.sign_in.users]
+    """One name is one user; RFC 8265 §3.4 compares names in NFC."""
+    names = [normalize("NFC", user.name) for user in settings.sign_in.users]
     yield from _repetitions(_USERS, "name", names)
 
 

@@ -18,6 +18,11 @@ from gateway.site.pages import Page, Pages
 from gateway.site.responses import page_response
 from gateway.tokens.token import TokenKeys, new_secret
 
+_NO_COOKIE = (
+    "This page was open for too long, or cookies are off, or another site sent you here."
+    " Nothing has changed."
+)
+
 
 class BrowserForm:
     """One form. ``name`` tells it from the gateway's other forms."""
@@ -57,8 +62,7 @@ class BrowserForm:
         """
         page = self._pages.error(
             title="Please start again",
-            message="This page was open for too long, or cookies are off, or another site sent"
-            " you here. Nothing has changed.",
+            message=self._browsers.fault_of_scheme(request) or _NO_COOKIE,
             again=request.target,
         )
         return page_response(page, 403)

@@ -8,6 +8,7 @@ store knows the session id alone.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{43}")
 
 # More cookies of one name than honest paths and domains can set. Each one costs a look-up.
 _MOST_COOKIES = 4
+
+logger = logging.getLogger("gateway.sign_in")
 
 StartResponse = Callable[..., Any]
 
@@ -69,6 +72,8 @@ class BrowserSessions:
     def __init__(
         self, settings: Settings, sign_in: SignInMethod, identity: IdentityHeaders
     ) -> None:
+        self._issuer = settings.issuer
+        self._has_warned = False
         self._secure = settings.issuer.startswith("https:")
         self._session_cookie = session_cookie_name(settings)
         self._browser_cookie = browser_cookie_name(settings)
@@ -79,6 +84,25 @@ class BrowserSessions:
         )
         self._sign_in = sign_in
         self._identity = identity
+
+    def fault_of_scheme(self, request: EndpointRequest) -> str | None:
+        """Return what is wrong if a page comes over http while the issuer is https.
+
+        A browser keeps no Secure cookie from http, so nobody can sign in there.
+        """
+        if not self._secure or not request.is_over_http:
+            return None
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "a sign-in page was asked for over http, but the issuer is %s: the browser keeps no"
+                " cookie; a server in front must send X-Forwarded-Proto, from trusted_proxies",
+                self._issuer,
+            )
+        return (
+            f"This page came over http. Signing in works at {self._issuer} alone: over http, your"
+            " browser keeps no cookie of this site."
+        )
 
     def session_ids(self, request: EndpointRequest) -> tuple[str, ...]:
         """Return the session ids that the browser sends, as far as the gateway could make them.

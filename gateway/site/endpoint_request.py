@@ -32,6 +32,20 @@ class EndpointRequest:
         """The path and query of this request."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    @property
+    def is_over_http(self) -> bool:
+        """Tell whether the browser sent this request over plain http, as far as it can be known.
+
+        A server in front that terminates TLS says so in X-Forwarded-Proto. If it does not, a
+        browser may: it sends Sec-Fetch-Mode over https alone (and to a loopback address).
+        """
+        forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO") if self.from_trusted_proxy else None
+        if forwarded:
+            return str(forwarded).strip().lower() == "http"
+        return self.environ["wsgi.url_scheme"] == "http" and not self.environ.get(
+            "HTTP_SEC_FETCH_MODE"
+        )
+
     def cookies(self, name: str) -> tuple[str, ...]:
         """Return the values of the cookies of that name: a browser may have several.
 

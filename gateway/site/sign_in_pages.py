@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
@@ -71,7 +72,8 @@ class SignInPages:
     def _submit(self, request: EndpointRequest) -> Response:
         fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         target = self._safe_target(fields.get("next", ""))
-        name = fields.get("username", "")[:_LONGEST_NAME]
+        # In NFC, or each spelling of one name would have attempts of its own.
+        name = normalize("NFC", fields.get("username", "")[:_LONGEST_NAME])
         if not self._sign_in_form.is_genuine(request, fields.get("csrf_token"), [target]):
             self._record(request, "sign_in", "refused", user=name, why=Why.CSRF)
             message = "This page was open for too long, or cookies are off. Please try again."
@@ -138,6 +140,7 @@ class SignInPages:
         status: int = 200,
     ) -> Response:
         waiting = self._waiting_request(request, target)
+        fault_of_scheme = self._browsers.fault_of_scheme(request)
 
         def render(csrf_token: str) -> Page:
             return self._pages.sign_in(
@@ -146,7 +149,7 @@ class SignInPages:
                 csrf_token=csrf_token,
                 client_name=waiting.client.name if waiting else None,
                 username=username,
-                error=error,
+                error=error or fault_of_scheme,
             )
 
         return self._sign_in_form.show(request, [target], render, status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from unicodedata import normalize
 from urllib.parse import quote, urlencode
 
 from gateway.config.settings import User
@@ -23,7 +24,7 @@ class PasswordSignIn:
         sign_in_path: str,
         sign_out_path: str,
     ) -> None:
-        self._users = {user.name: user for user in users if not user.disabled}
+        self._users = {_nfc(user.name): user for user in users if not user.disabled}
         self._sessions = sessions
         self._sign_in_path = sign_in_path
         self._sign_out_path = sign_out_path
@@ -40,7 +41,7 @@ class PasswordSignIn:
 
     def _user_of(self, session_id: str) -> User | None:
         session = self._sessions.find(session_id)
-        user = self._users.get(session.user) if session else None
+        user = self._users.get(_nfc(session.user)) if session else None
         # Removing a user from the file, or changing the password there, ends the user's sessions.
         if session is None or user is None or session.proof != _proof(user):
             return None
@@ -57,18 +58,23 @@ class PasswordSignIn:
 
     def check_password(self, name: str, password: str) -> ResourceOwner | None:
         """Return the user with this name and password, or ``None``."""
-        user = self._users.get(name)
+        user = self._users.get(_nfc(name))
         if not password_matches(user.password_hash if user else None, password) or user is None:
             return None
         return _resource_owner(user)
 
     def start_session(self, session_id: str, owner: ResourceOwner) -> None:
         """Keep ``owner``, whose password was right, signed in under a new session id."""
-        self._sessions.start(session_id, Session(owner.name, _proof(self._users[owner.name])))
+        self._sessions.start(session_id, Session(owner.name, _proof(self._users[_nfc(owner.name)])))
 
     def end_session(self, session_id: str) -> None:
         """Sign the browser with this session id out. Raises StoreUnavailable."""
         self._sessions.end(session_id)
+
+
+def _nfc(name: str) -> str:
+    """RFC 8265 §3.4: names are compared in NFC, so that every keyboard spells a name alike."""
+    return normalize("NFC", name)
 
 
 def _proof(user: User) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
+from unicodedata import normalize
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -30,7 +31,7 @@ class _Pool(Protocol):
 
 def hash_password(password: str) -> str:
     """Return the hash for the configuration file, ``scrypt:…``."""
-    return generate_password_hash(password, method="scrypt")
+    return generate_password_hash(normalize("NFC", password), method="scrypt")
 
 
 def password_matches(password_hash: str | None, password: str) -> bool:
@@ -42,7 +43,12 @@ def password_matches(password_hash: str | None, password: str) -> bool:
     if len(password) > LONGEST_PASSWORD:
         return False
     compared = _NOBODYS_HASH if password_hash is None else password_hash
-    matches = _native_threads()(lambda: check_password_hash(compared, password))
+    # RFC 8265 §4.2: passwords are compared in NFC. A hash that an earlier version made may be of
+    # the other spelling, so that one is tried as well.
+    spellings = dict.fromkeys((normalize("NFC", password), password, normalize("NFD", password)))
+    matches = _native_threads()(
+        lambda: any(check_password_hash(compared, each) for each in spellings)
+    )
     return matches and password_hash is not None
 
 

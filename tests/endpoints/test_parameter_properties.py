@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unicodedata import category
 from urllib.parse import quote, quote_from_bytes
 
 import pytest
@@ -114,4 +115,7 @@ def test_parameters_are_read_once_and_well_formed_or_refused(raw: str) -> None:
     except OAuthError:
         return
     assert parameters.keys() <= AUTHORIZE.keys()
-    assert all(value.isascii() and value.isprintable() for value in parameters.values())
+    # A state is any text without control characters.
+    others = [value for name, value in parameters.items() if name != "state"]
+    assert all(value.isascii() and value.isprintable() for value in others)
+    assert not any(category(each) == "Cc" for each in parameters.get("state", ""))

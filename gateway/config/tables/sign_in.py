@@ -10,10 +10,11 @@ from gateway.config.grammar import (
     login_url_fault,
     not_empty,
     password_hash_fault,
+    printable,
     remote_user_header_fault,
 )
 from gateway.config.tables.table import Hint, Secret, Table
-from gateway.config.values import Line, ListOf, Name, Seconds, Tables, obeys
+from gateway.config.values import Line, ListOf, Seconds, Tables, obeys
 
 
 class User(Table):
@@ -27,7 +28,7 @@ class User(Table):
         )
     }
 
-    name: Name
+    name: Annotated[str, obeys(not_empty, printable)]
     """required"""
     password_hash: Annotated[str, obeys(password_hash_fault), Secret()]
     """required; nobody knows this password: put yours in, from `gateway hash-password`"""
