@@ -50,6 +50,9 @@ WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 # An address may fail for so many names before it is stopped for all of them.
 _NAMES_PER_ADDRESS = 10
 
+# So many addresses may fail for a name before it is stopped for all of them.
+_ADDRESSES_PER_NAME = 5
+
 # The backend's response that names the user of a cookie is small.
 _LONGEST_USER_RESPONSE = 65_536
 
@@ -154,6 +157,13 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             waiting=waiting,
             by_name=AttemptLimit(
                 redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
+            ),
+            anywhere=FailureLimit(
+                redis,
+                prefix,
+                "name-anywhere",
+                limit=limits.sign_in_attempts * _ADDRESSES_PER_NAME,
+                window_seconds=window,
             ),
             by_address=FailureLimit(
                 redis,

@@ -1,9 +1,10 @@
 """A browser at the gateway: its cookies, its user, and where it signs in and out.
 
-A browser has two cookies. The browser id is set with the first form, and its forms are bound to it
-(:mod:`gateway.site.browser_form`). It stays when somebody signs in or out, so a form in another tab
-still works. The session id is set when a user signs in with a password, and is new each time. The
-store knows the session id alone.
+A browser has three cookies. The browser id is set with the first form, and the forms of the browser
+are bound to it (:mod:`gateway.site.browser_form`). It stays when somebody signs in or out, so a
+form in another tab still works. The session id is set when a user signs in with a password, and is
+new each time; the store knows this id alone. The third cookie proves that a user signed in here
+before (:mod:`gateway.site.known_browser`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _ID = re.compile(r"[A-Za-z0-9_-]{43}")
 # More cookies of one name than honest paths and domains can set. Each one costs a look-up.
 _MOST_COOKIES = 4
 
+# Browsers keep no cookie for longer (RFC 6265bis §5.5).
+_KNOWN_SECONDS = 400 * 86_400
+
 logger = logging.getLogger("gateway.sign_in")
 
 StartResponse = Callable[..., Any]
@@ -42,9 +46,15 @@ def browser_cookie_name(settings: Settings) -> str:
     return session_cookie_name(settings) + "_browser"
 
 
+def known_cookie_name(settings: Settings) -> str:
+    """Return the name of the cookie that proves an earlier sign-in."""
+    return session_cookie_name(settings) + "_known"
+
+
 def own_cookie_names(settings: Settings) -> tuple[str, ...]:
     """Return the names of the cookies that the gateway alone may set and read."""
-    return session_cookie_name(settings), browser_cookie_name(settings)
+    session = session_cookie_name(settings)
+    return session, browser_cookie_name(settings), known_cookie_name(settings)
 
 
 def without_own_cookies(start_response: StartResponse, names: Iterable[str]) -> StartResponse:
@@ -77,6 +87,7 @@ class BrowserSessions:
         self._secure = settings.issuer.startswith("https:")
         self._session_cookie = session_cookie_name(settings)
         self._browser_cookie = browser_cookie_name(settings)
+        self._known_cookie = known_cookie_name(settings)
         self._remote_user_key = (
             environ_key(settings.sign_in.remote_user.header)
             if settings.sign_in.remote_user.header
@@ -143,10 +154,20 @@ class BrowserSessions:
         """Set the cookie with the browser id."""
         self._set_cookie(response, self._browser_cookie, browser_id)
 
-    def _set_cookie(self, response: Response, name: str, value: str) -> None:
+    def known_proofs(self, request: EndpointRequest) -> tuple[str, ...]:
+        """Return the proofs of an earlier sign-in that the browser sends."""
+        return request.cookies(self._known_cookie)[:_MOST_COOKIES]
+
+    def set_known_proof(self, response: Response, proof: str) -> None:
+        """Set the cookie that proves this sign-in; it outlasts the session."""
+        self._set_cookie(response, self._known_cookie, proof, _KNOWN_SECONDS)
+
+    def _set_cookie(
+        self, response: Response, name: str, value: str, max_age: int | None = None
+    ) -> None:
         # For this host, not for scripts, and not sent with the POST of a foreign page.
         response.set_cookie(
-            name, value, path="/", secure=self._secure, httponly=True, samesite="Lax"
+            name, value, max_age, path="/", secure=self._secure, httponly=True, samesite="Lax"
         )
 
     def delete_session_id(self, response: Response) -> None:

@@ -19,6 +19,7 @@ from gateway.protocol.request_rules import FormKind, Submission, parse
 from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
 from gateway.site.endpoint_request import EndpointRequest
+from gateway.site.known_browser import KnownBrowsers
 from gateway.site.pages import Page, Pages
 from gateway.site.responses import page_response, redirect_response
 from gateway.store.rate_limits import AttemptLimit, FailureLimit, TooMany
@@ -32,8 +33,8 @@ _LONGEST_NAME = 255
 class SignInPages:
     """Sign-in and sign-out with ``sign_in.method = "password"``.
 
-    ``by_name`` limits the attempts on a name, ``by_address`` the failures of a network. Both pages
-    raise StoreUnavailable.
+    ``by_name`` limits the attempts on a name from one network, ``anywhere`` the failures for a name
+    from all of them, ``by_address`` the failures of a network. Both pages raise StoreUnavailable.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SignInPages:
         authorization_server: AuthorizationServer,
         waiting: WaitingRequests,
         by_name: AttemptLimit,
+        anywhere: FailureLimit,
         by_address: FailureLimit,
         audit: Audit,
     ) -> None:
@@ -60,7 +62,9 @@ class SignInPages:
         self._authorization_server = authorization_server
         self._waiting = waiting
         self._by_name = by_name
+        self._anywhere = anywhere
         self._by_address = by_address
+        self._known_browsers = KnownBrowsers(browsers, keys)
         self._audit = audit
 
     def sign_in(self, request: EndpointRequest) -> Response:
@@ -94,17 +98,28 @@ class SignInPages:
     ) -> ResourceOwner | None:
         """Return the user if the password is right. Raises TooMany."""
         network = network_of(request.address)
-        self._by_address.check(network)
+        self._check_limits(request, name, network)
         # Counted before the password is checked, so that attempts made at once all count.
         self._by_name.count(name, network)
         owner = self._sign_in.check_password(name, password)
         if owner is None:
             self._by_address.count(network)
+            if not self._known_browsers.is_known(request, name):
+                self._anywhere.count(name)
             return None
         # Attempts made at once may all have passed the first check before one of them failed.
-        self._by_address.check(network)
+        self._check_limits(request, name, network)
         self._by_name.clear(name, network)
         return owner
+
+    def _check_limits(self, request: EndpointRequest, name: str, network: str) -> None:
+        """Stop a network that fails for many names, and a name for which many networks fail.
+
+        The owner of that name still signs in from a browser that the owner has used before.
+        """
+        self._by_address.check(network)
+        if not self._known_browsers.is_known(request, name):
+            self._anywhere.check(name)
 
     def _too_many_attempts(
         self, request: EndpointRequest, target: str, name: str, retry_after: int
@@ -124,6 +139,8 @@ class SignInPages:
         self._record(request, "sign_in", "allowed", user=owner.name)
         response = redirect_response(target, 303)
         self._browsers.set_session_id(response, session_id)
+        name = normalize("NFC", owner.name)
+        self._browsers.set_known_proof(response, self._known_browsers.new_proof(name))
         return response
 
     def _end_sessions(self, request: EndpointRequest) -> None:
