@@ -7,7 +7,7 @@ client (:mod:`gateway.clients.authentication`). What is right and wrong beyond t
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from oauthlib.oauth2 import AccessDeniedError
 from werkzeug.wrappers import Response
@@ -23,6 +23,7 @@ from gateway.grants.authorization import (
 )
 from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
+from gateway.grants.waiting_requests import WaitingRequests
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
@@ -39,9 +40,16 @@ from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Page, Pages
-from gateway.site.responses import frappe_response, json_response, page_response, redirect_response
+from gateway.site.responses import (
+    NO_STORE,
+    frappe_response,
+    json_response,
+    page_response,
+    redirect_response,
+)
 from gateway.store.rate_limits import FailureLimit
 from gateway.tokens.grant import Grant, Refused
+from gateway.tokens.token import new_secret
 from gateway.users.sign_in_method import ResourceOwner
 
 
@@ -56,6 +64,7 @@ class AuthorizationEndpoint:
         browsers: BrowserSessions,
         form: BrowserForm,
         consents: ConsentStore,
+        waiting: WaitingRequests,
         authorization_server: AuthorizationServer,
         audit: Audit,
     ) -> None:
@@ -64,6 +73,7 @@ class AuthorizationEndpoint:
         self._browsers = browsers
         self._form = form
         self._consents = consents
+        self._waiting = waiting
         self._authorization_server = authorization_server
         self._audit = audit
 
@@ -78,11 +88,23 @@ class AuthorizationEndpoint:
 
     def _respond(self, request: EndpointRequest) -> Response:
         kind = FormKind.CONSENT if request.method == "POST" else FormKind.AUTHORIZE
-        pairs = parse(request.submission(kind))
-        authorization = self._authorization_server.authorization_request(pairs)
+        sent = parse(request.submission(kind))
+        pairs = self._waiting.find(sent, self._browsers.browser_ids(request))
         owner = self._browsers.current_user(request)
+        try:
+            authorization = self._authorization_server.authorization_request(pairs)
+        except RedirectedError as fault:
+            if owner is not None:
+                raise
+            self._record_fault(request, fault)
+            return self._to_sign_in(request, pairs, fault.client_id)
+        if request.method == "HEAD":
+            # HEAD changes nothing (RFC 9110 §9.2.1): no code, no request that waits.
+            return Response(b"", 200, NO_STORE)
         if owner is None:
-            return self._to_sign_in(request, authorization)
+            return self._to_sign_in(request, pairs, authorization.client.client_id)
+        if kind is FormKind.CONSENT and _is_request(pairs):
+            return self._back_by_get(request, pairs)
         if kind is FormKind.CONSENT:
             return self._decide(request, authorization, owner, pairs)
         grounds = self._needs_no_consent(authorization, owner)
@@ -90,14 +112,35 @@ class AuthorizationEndpoint:
             return self._issue_code(request, authorization, owner, grounds)
         return self._confirmation(request, authorization, owner)
 
+    def _back_by_get(self, request: EndpointRequest, pairs: Pairs) -> Response:
+        """RFC 6749 §3.1: a client may send its request as a form; the browser goes on with a GET.
+
+        A form of another site comes without the browser's cookies (SameSite=Lax). The GET after
+        it has them.
+        """
+        return redirect_response(f"{request.path}?{self._waiting.keep(pairs, None)}", 303)
+
     def _to_sign_in(
-        self, request: EndpointRequest, authorization: AuthorizationRequest
+        self, request: EndpointRequest, pairs: Pairs, client_id: str | None
     ) -> Response:
-        query = urlencode(authorization.parameters)
-        url = self._browsers.sign_in_url(f"{request.path}?{query}")
-        if url is not None:
-            return _redirect_to(request, url)
-        self._record(request, authorization, "refused", why=Why.NOT_SIGNED_IN)
+        """RFC 9700 §4.11.2: the user signs in first, also where the request is a faulty one."""
+        if request.method == "POST" and _is_request(pairs):
+            return self._back_by_get(request, pairs)
+        known = self._browsers.browser_ids(request)
+        # A POST may come from a foreign page, without the cookies. It replaces none of them.
+        new_id = None if known or request.method == "POST" else new_secret()
+        waiting = self._waiting.keep(pairs, known[0] if known else new_id)
+        url = self._browsers.sign_in_url(f"{request.path}?{waiting}")
+        if url is None:
+            return self._nobody_signed_in(request, client_id)
+        response = _redirect_to(request, url)
+        if new_id is not None:
+            self._browsers.set_browser_id(response, new_id)
+        return response
+
+    def _nobody_signed_in(self, request: EndpointRequest, client_id: str | None) -> Response:
+        about = {"client_id": client_id, "address": request.address}
+        self._audit.record("authorize", outcome="refused", why=Why.NOT_SIGNED_IN, **about)
         page = self._pages.error(
             title="You are not signed in",
             message="This site signs you in before you come here, and it has not done so.",
@@ -123,13 +166,18 @@ class AuthorizationEndpoint:
         self, request: EndpointRequest, authorization: AuthorizationRequest, owner: ResourceOwner
     ) -> Response:
         uri = urlsplit(authorization.destination.redirect_uri)
-        target = f"{request.path}?{urlencode(authorization.parameters)}"
+        known = self._browsers.browser_ids(request)
+        pairs = tuple(authorization.parameters.items())
+        sign_out_url = self._browsers.sign_out_url()
+        if sign_out_url:
+            waiting = self._waiting.keep(pairs, known[0] if known else None)
+            sign_out_url = self._browsers.sign_out_url(f"{request.path}?{waiting}")
 
         def render(csrf_token: str) -> Page:
             return self._pages.consent(
                 action=request.path,
                 csrf_token=csrf_token,
-                parameters=tuple(authorization.parameters.items()),
+                parameters=pairs,
                 client_name=authorization.client.name,
                 client_id=authorization.client.client_id,
                 user_name=owner.display_name,
@@ -138,7 +186,7 @@ class AuthorizationEndpoint:
                     (name, self._settings.scopes.get(name, "")) for name in authorization.scopes
                 ],
                 redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
-                sign_out_url=self._browsers.sign_out_url(target),
+                sign_out_url=sign_out_url,
             )
 
         return self._form.show(request, _consent_context(authorization, owner), render)
@@ -235,6 +283,11 @@ class AuthorizationEndpoint:
             address=request.address,
             **members,
         )
+
+
+def _is_request(pairs: Pairs) -> bool:
+    """Tell whether a form is a client's request, and not the user's answer to one."""
+    return not {"decision", "csrf_token"}.intersection(name for name, _ in pairs)
 
 
 def _redirect_to(request: EndpointRequest, location: str) -> Response:

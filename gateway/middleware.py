@@ -28,6 +28,7 @@ from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
+from gateway.site.browser_session import own_cookie_names, without_own_cookies
 from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.store.key_check import claim_secret_keys
@@ -66,6 +67,7 @@ class OAuthGateway:
     ) -> None:
         self._app = app
         self._realm = settings.issuer
+        self._own_cookies = own_cookie_names(settings)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -111,7 +113,7 @@ class OAuthGateway:
         # identity
         self._write_identity(environ, decision.token)
         # backend
-        return self._app(environ, start_response)
+        return self._app(environ, without_own_cookies(start_response, self._own_cookies))
 
     def _path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.

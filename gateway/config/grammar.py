@@ -43,6 +43,7 @@ _UNIX_SOCKET = re.compile(r"unix:/[^/\0-\x1f][^\0-\x1f]*")
 _DATABASE = re.compile(r"(/[0-9]{0,5})?")
 _SENTINEL_SERVICE = re.compile(r"(/([A-Za-z0-9._-]+(/[0-9]{0,5})?)?)?")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 #: The schemes of ``store.url``, and what may follow the hosts: a database or a service.
 _STORE_PATHS = {
@@ -305,9 +306,26 @@ def not_empty(value: str) -> str | None:
     return None if value.strip() else "must not be empty"
 
 
-def one_line(value: str) -> str | None:
-    """Take a text without control characters: pages, logs and headers show it."""
+def cookie_name_fault(name: str) -> str | None:
+    """Take letters, digits, '_' and '-'; the gateway itself adds the prefix ``__Host-``."""
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(("__host-", "__secure-")):
+        return "must be 1 to 64 letters, digits, '_' or '-', without the prefix __Host-"
+    return None
+
+
+def printable(value: str) -> str | None:
+    """Take no character that a header or a reader could lose: a backend decides by this name."""
     return None if value.isprintable() else "must have no control characters"
+
+
+def one_line(value: str) -> str | None:
+    """Take no control characters: names are shown on pages, in logs and in headers.
+
+    Persian words and emoji have joiners (U+200C, U+200D), and these are no control characters. The
+    marks that turn the direction of a text are: with them a name shows as another one.
+    """
+    text = value.replace("\u200c", "").replace("\u200d", "")
+    return None if text.isprintable() else "must have no control characters"
 
 
 def file_name_fault(name: str) -> str | None:

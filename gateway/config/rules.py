@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from gateway.config.folders import folder_open_to_all
@@ -205,8 +206,8 @@ def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault
 
 
 def user_names_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
-    """One name is one user."""
-    names = [user.name for user in settings.sign_in.users]
+    """One name is one user; RFC 8265 §3.4 compares names in NFC."""
+    names = [normalize("NFC", user.name) for user in settings.sign_in.users]
     yield from _repetitions(_USERS, "name", names)
 
 

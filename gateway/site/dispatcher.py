@@ -113,6 +113,10 @@ class Dispatcher:
             if endpoint.cross_origin and request.method == "OPTIONS":
                 return Response(b"", 204, _PREFLIGHT)
             return self._method_not_allowed(endpoint, request)
+        if endpoint.for_people and not is_navigation(request):
+            self._refused(endpoint, request, Why.NO_NAVIGATION)
+            description = "This page is for people: no script and no frame may ask for it."
+            return self._error(endpoint, request, 403, "access_denied", description, headers={})
         try:
             return endpoint.handler(request)
         except OAuthError as fault:
@@ -189,6 +193,17 @@ class Dispatcher:
         self._audit.record(
             endpoint.name, outcome="refused", why=why, **about, address=request.address
         )
+
+
+def is_navigation(request: EndpointRequest) -> bool:
+    """Tell whether a person goes to a page, as far as the browser says (Fetch Metadata).
+
+    A script of the backend has the origin of the gateway's pages. It could read the confirmation
+    page, and answer it for the user. A browser that sends none of these headers goes on.
+    """
+    mode = request.environ.get("HTTP_SEC_FETCH_MODE", "navigate")
+    destination = request.environ.get("HTTP_SEC_FETCH_DEST", "document")
+    return (mode, destination) == ("navigate", "document")
 
 
 def is_frappe_path(path: str) -> bool:

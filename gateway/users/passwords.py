@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
+from unicodedata import normalize
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -32,14 +33,19 @@ class _Pool(Protocol):
 
 def hash_password(password: str) -> str:
     """Return the hash for the configuration file, ``scrypt:…``."""
-    return generate_password_hash(password, method="scrypt")
+    return generate_password_hash(normalize("NFC", password), method="scrypt")
 
 
 def password_matches(password_hash: str, password: str) -> bool:
     """Tell whether a password has this hash."""
     if len(password) > LONGEST_PASSWORD:
         return False
-    return _native_threads()(lambda: check_password_hash(password_hash, password))
+    # RFC 8265 §4.2: passwords are compared in NFC. A hash that an earlier version made may be of
+    # the other spelling, so that one is tried as well.
+    spellings = dict.fromkeys((normalize("NFC", password), password, normalize("NFD", password)))
+    return _native_threads()(
+        lambda: any(check_password_hash(password_hash, each) for each in spellings)
+    )
 
 
 def nobodys_hash(name: str, password_hashes: Sequence[str]) -> str:

@@ -286,9 +286,11 @@ def test_revoking_and_introspecting(audited: Audited) -> None:
 
 def test_taking_back_what_was_allowed(audited: Audited) -> None:
     browser = audited.parties.browser
-    grant = grant_id(audited.parties.tokens(audited.parties.public).access)
+    audited.parties.tokens(audited.parties.public)
     page = browser.get("/oauth/applications")
-    fields = {**form_of(page).fields, "grant_id": grant}
+    fields = {**form_of(page).fields, "client_id": "my-app"}
+    browser.post("/oauth/applications", fields)
+    grant = grant_id(audited.parties.tokens(audited.parties.public).access)
     audited.lines()
     browser.post("/oauth/applications", {**fields, "csrf_token": "x"})
     assert audited.line() == refused("grant.revoke", "csrf", user="demo")

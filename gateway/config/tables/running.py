@@ -131,7 +131,7 @@ class Limits(Table):
     """``[limits]``: what one name or address may try, and how large a form may be."""
 
     sign_in_attempts: Count = 10
-    """failed, for one name and address"""
+    """failed, for one name and address; five times as many for a name from all addresses"""
     client_attempts: Count = 30
     """wrong secrets for one client from one network; then the right one is stopped there too"""
     attempt_seconds: Seconds = 300
