@@ -26,6 +26,7 @@ from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.responses import refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
 
@@ -51,6 +52,7 @@ class OAuthGateway:
     ) -> None:
         self._app = app
         self._realm = settings.issuer
+        self._cross_origin = CrossOrigin(settings.cors.origins)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -128,7 +130,9 @@ class OAuthGateway:
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._audit(environ, refusal)
-        return refusal_response(refusal, self._realm)(environ, start_response)
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(environ))
+        return response(environ, start_response)
 
     def _refuse_target(
         self, fault: ProxyError, environ: Environ, start_response: StartResponse

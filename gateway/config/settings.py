@@ -15,7 +15,15 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from gateway.config.grammar import GRANT_TYPES, issuer_fault, scope_token_fault
-from gateway.config.tables.oauth import Client, EndpointPaths, Identity, Provider, Route, Tokens
+from gateway.config.tables.oauth import (
+    Client,
+    Cors,
+    EndpointPaths,
+    Identity,
+    Provider,
+    Route,
+    Tokens,
+)
 from gateway.config.tables.running import AuditLog, Limits, Server, Store, Upstream
 from gateway.config.tables.sign_in import RemoteUser, SignIn, UpstreamSession, User
 from gateway.config.tables.table import Secret, Table
@@ -25,6 +33,7 @@ __all__ = [
     "GRANT_TYPES",
     "AuditLog",
     "Client",
+    "Cors",
     "EndpointPaths",
     "Identity",
     "Limits",
@@ -74,3 +83,4 @@ class Settings(Table):
     sign_in: SignIn = SignIn()
     routes: Tables[Route] = ()
     identity: Identity = Identity()
+    cors: Cors = Cors()

@@ -13,6 +13,7 @@ from gateway.config.grammar import (
     host_name_fault,
     identity_header_fault,
     method_fault,
+    origin_fault,
     route_path_fault,
     sha256_fault,
 )
@@ -75,6 +76,13 @@ class Provider(Table):
     """remember: ask again only for scopes not granted before; always; never"""
     pkce: Pkce = "required"
     """required or optional, for public clients that do not say otherwise"""
+
+
+class Cors(Table):
+    """``[cors]``: which scripts may read why the gateway refuses their requests."""
+
+    origins: ListOf[Annotated[str, obeys(origin_fault)]] = ()
+    """https://app.example: their scripts can read a 401 or 403 of the gateway's"""
 
 
 class Client(Table):
