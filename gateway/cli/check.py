@@ -20,6 +20,7 @@ def check(path: Path, *, ask_store: bool) -> None:
     up so that it can lose grants is a warning, which does not change the exit status.
     """
     from gateway.config.file import load_config
+    from gateway.config.proposals import proposals
 
     with words_for_errors():
         settings = load_config(path)
@@ -29,6 +30,8 @@ def check(path: Path, *, ask_store: bool) -> None:
     )
     users = counted(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
+    for proposal in proposals(settings):
+        click.echo(f"note: {proposal}")
     if ask_store:
         _check_store(path)
 

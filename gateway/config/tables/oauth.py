@@ -101,6 +101,8 @@ class Client(Table):
     """required: what the confirmation page calls it"""
     redirect_uris: ListOf[_RedirectURI] = ()
     """required for authorization_code"""
+    loopback_ports: bool = False
+    """true: http://localhost/… is good with any port, as http://127.0.0.1/… always is"""
     scopes: ListOf[str] = ()
     """what it may ask for; default: nothing"""
     secret_sha256: Annotated[_Sha256 | None, Secret()] = None
