@@ -24,6 +24,7 @@ from gateway.grants.authorization import (
 from gateway.grants.authorization_server import AuthorizationServer
 from gateway.grants.consent_store import ConsentStore
 from gateway.grants.waiting_requests import WaitingRequests
+from gateway.http.bearer import MalformedBearer, bearer_token
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
@@ -36,8 +37,10 @@ from gateway.protocol.request_rules import (
     validate_pairs,
     validate_submission,
 )
+from gateway.protocol.revocation_request import revocation_parameters
 from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
+from gateway.site.dispatcher import is_frappe_path
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Page, Pages
 from gateway.site.responses import (
@@ -353,11 +356,18 @@ class ClientEndpoints:
     def revoke(self, request: EndpointRequest) -> Response:
         """RFC 7009 §2. Also for a caller that sends the token and nothing else, as Frappe's do.
 
+        :mod:`gateway.protocol.revocation_request` says where the token may stand.
+
         A token that is unknown, or another client's, is answered as if it had been revoked
         (§2.2); the audit log tells the difference.
         """
-        parameters = validate_submission(request.submission(FormKind.REVOKE))
-        is_nameless = presented_client(request.authorization, parameters) is None
+        bearer = _bearer(request)
+        parameters = revocation_parameters(
+            request.submission(FormKind.REVOKE), bearer, takes_json=is_frappe_path(request.path)
+        )
+        # Who sends the token as a bearer token holds it, and proves no more than that.
+        is_holder = bearer is not None and bearer == parameters.get("token")
+        is_nameless = is_holder or presented_client(request.authorization, parameters) is None
         registered = None if is_nameless else self._authenticated(request, parameters)
         outcome = self._authorization_server.revoke(registered, parameters)
         self._audit.record(
@@ -394,6 +404,14 @@ class ClientEndpoints:
     def _authenticated(self, request: EndpointRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)
         return authenticated_client(presented, self._clients, self._failures, request.address)
+
+
+def _bearer(request: EndpointRequest) -> str | None:
+    try:
+        return bearer_token(request.authorization)
+    except MalformedBearer:
+        # The authentication of the client refuses the header.
+        return None
 
 
 def _why_not_revoked(outcome: Grant | Refused | None) -> str | None:

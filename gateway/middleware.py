@@ -29,6 +29,7 @@ from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
 from gateway.site.browser_session import own_cookie_names, without_own_cookies
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
 from gateway.store.key_check import claim_secret_keys
@@ -68,6 +69,7 @@ class OAuthGateway:
         self._app = app
         self._realm = settings.issuer
         self._own_cookies = own_cookie_names(settings)
+        self._cross_origin = CrossOrigin(settings.cors.origins)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -173,7 +175,9 @@ class OAuthGateway:
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._audit(environ, refusal)
-        return refusal_response(refusal, self._realm)(environ, start_response)
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(environ))
+        return response(environ, start_response)
 
     def _lead_to_own(
         self, path: str, refusal: Denied, environ: Environ, start_response: StartResponse

@@ -24,6 +24,7 @@ def check(path: Path, *, ask_store: bool) -> None:
     has tokens of a secret key that is not in the file, is a warning; the exit status stays 0.
     """
     from gateway.config.file import load_config
+    from gateway.config.proposals import proposals
 
     with words_for_errors():
         settings = load_config(path)
@@ -34,6 +35,8 @@ def check(path: Path, *, ask_store: bool) -> None:
     users = count_of(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
     click.echo(f"A path that no route matches: {_unmatched(settings)} ([access] unmatched).")
+    for proposal in proposals(settings):
+        click.echo(f"note: {proposal}")
     if ask_store:
         _check_store(path)
 

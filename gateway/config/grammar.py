@@ -93,6 +93,16 @@ def issuer_fault(issuer: str) -> str | None:
     return path_fault(slash + path) if path else None
 
 
+def origin_fault(origin: str) -> str | None:
+    """RFC 6454 §6.2: an origin, spelled as browsers send it."""
+    if not _ORIGIN.fullmatch(origin):
+        return "must be an origin, as browsers send it: https://app.example"
+    return issuer_fault(origin) if origin.startswith(("http:", "https:")) else None
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
 def listen_fault(address: str) -> str | None:
     """Take ``HOST:PORT``, ``[::1]:8000`` or ``unix:/path``; port 0 is any free one."""
     if address.startswith("unix:"):

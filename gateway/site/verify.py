@@ -25,6 +25,7 @@ from gateway.http.judged_request import JudgedRequest, sent_path
 from gateway.http.path_reasons import PathReason
 from gateway.http.request_target import is_host, is_origin_form, raw_target
 from gateway.observe.audit import Audit
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.responses import NO_STORE, error_response, refusal_response
 
@@ -158,6 +159,7 @@ class VerifyEndpoint:
         self._realm = settings.issuer
         self._paths = settings.endpoints.verify
         self._audit = audit
+        self._cross_origin = CrossOrigin(settings.cors.origins)
 
     def __call__(self, request: EndpointRequest) -> Response:
         """Return 200 with the identity headers, or the refusal to hand to the client."""
@@ -170,10 +172,15 @@ class VerifyEndpoint:
         judged = JudgedRequest(original.method, sent_path(original.target), request.address)
         self._audit.decision(judged, decision)
         if not isinstance(decision, Allowed):
-            return refusal_response(decision, self._realm)
+            return self._refuse(decision, request)
         identity = self._identity.headers(decision.token) if decision.token else ()
         # No proxy's cache may keep it: the token may be revoked the next moment.
         return Response(b"", 200, (*NO_STORE, *identity))
+
+    def _refuse(self, refusal: Denied | Unavailable, request: EndpointRequest) -> Response:
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(request.environ))
+        return response
 
     def _decide(
         self, original: OriginalRequest, request: EndpointRequest

@@ -14,6 +14,7 @@ from gateway.config.grammar import (
     host_name_fault,
     identity_header_fault,
     method_fault,
+    origin_fault,
     route_path_fault,
     sha256_fault,
 )
@@ -78,6 +79,13 @@ class Provider(Table):
     """required or optional, for public clients that do not say otherwise"""
 
 
+class Cors(Table):
+    """``[cors]``: which scripts may read why the gateway refuses their requests."""
+
+    origins: ListOf[Annotated[str, obeys(origin_fault)]] = ()
+    """https://app.example: their scripts can read a 401 or 403 of the gateway's"""
+
+
 class Client(Table):
     """``[[clients]]``, or a client kept in the store: RFC 6749 §2.
 
@@ -97,6 +105,8 @@ class Client(Table):
     """required: what the confirmation page calls it"""
     redirect_uris: ListOf[_RedirectURI] = ()
     """required for authorization_code"""
+    loopback_ports: bool = False
+    """true: http://localhost/… is good with any port, as http://127.0.0.1/… always is"""
     scopes: ListOf[str] = ()
     """what it may ask for; default: nothing"""
     secret_sha256: Annotated[_Sha256 | None, Secret(is_hash=True)] = None
