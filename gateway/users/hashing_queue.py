@@ -17,7 +17,7 @@ THREADS = 2
 #: So many sign-ins of one network wait. The next one takes the place of the oldest.
 WAITING_PER_NETWORK = 8
 #: A sign-in waits this long for its turn. Only a flood from many networks makes it wait so long.
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 10.0
 
 
 class Busy(Exception):  # noqa: N818 - said of the queue

@@ -1,6 +1,7 @@
 """Clients that hold connections without using them leave room for the others.
 
-The gateway here has four connections. It accepts a few more while these are in use.
+The gateway here has four connections. It accepts a few more while these are in use. It waits less
+long than usual, so that the tests need not.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from gateway.server.waiting import BODY_GRACE_SECONDS, BODY_RATE_WHEN_CROWDED
+from gateway.server.waiting import BODY_RATE_WHEN_CROWDED
 from gateway.server.worker import most_connections
+from tests.support.processes import free_port, python_module, running
 from tests.support.raw import request
-from tests.support.running_gateway import RunningGateway, running_gateway
+from tests.support.serving import Served, serving
 
 CONNECTIONS = 4
+BODY_GRACE_SECONDS = 0.5
 #: A tick of the worker, the time that a slow body has, and what a busy machine adds.
-SOON_SECONDS = BODY_GRACE_SECONDS + 5.0
+SOON_SECONDS = 5.0
+PATCHES = f"""
+import gateway.server.waiting, gateway.server.worker
+gateway.server.waiting.BODY_GRACE_SECONDS = {BODY_GRACE_SECONDS}
+gateway.server.waiting.IDLE_SECONDS_WHEN_CROWDED = 0.5
+gateway.server.worker._CHECK_SECONDS = 0.2
+"""
 
 UPLOAD = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
 CHUNKED_UPLOAD = b"POST /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -33,16 +43,25 @@ HEAD = b"GET /public/x HTTP/1.1\r\nHost: h\r\nX-A: "
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A backend that takes uploads."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("echo") / "log"
+    with running(python_module("tests.support.echo", str(port)), log=log, ready=url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def gateway(echo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     changes = (("workers = 1", f"workers = 1\nconnections = {CONNECTIONS}"),)
-    folder = tmp_path_factory.mktemp("crowded")
-    with running_gateway("standalone", folder, replace=changes) as running:
-        yield running
+    with serving(tmp_path_factory.mktemp("crowded"), echo, PATCHES, replace=changes) as served:
+        yield served
 
 
 @contextmanager
 def slow_clients(
-    gateway: RunningGateway, number: int, begin: bytes, piece: bytes = b"x", every: float = 0.5
+    gateway: Served, number: int, begin: bytes, piece: bytes = b"x", every: float = 0.2
 ) -> Iterator[list[socket.socket]]:
     """Open connections, and send a piece on each of them now and then."""
     enough = threading.Event()
@@ -74,7 +93,7 @@ def seconds_of(ask: Callable[[], int], status: int = 200) -> float:
     return time.monotonic() - started
 
 
-def health(gateway: RunningGateway) -> float:
+def health(gateway: Served) -> float:
     return seconds_of(lambda: request(gateway.port, "/oauth/health/live").status)
 
 
@@ -101,7 +120,7 @@ def all_of(client: socket.socket) -> bytes:
     ],
 )
 def test_others_are_served_while_slow_clients_hold_every_connection(
-    gateway: RunningGateway, begin: bytes, piece: bytes
+    gateway: Served, begin: bytes, piece: bytes
 ) -> None:
     """At first by the connections that are kept for this, then by those that are taken back."""
     with slow_clients(gateway, CONNECTIONS, begin, piece):
@@ -112,13 +131,13 @@ def test_others_are_served_while_slow_clients_hold_every_connection(
         assert all(health(gateway) < SOON_SECONDS for _ in range(CONNECTIONS))
 
 
-def test_a_slow_upload_is_told_so(gateway: RunningGateway) -> None:
+def test_a_slow_upload_is_told_so(gateway: Served) -> None:
     with slow_clients(gateway, CONNECTIONS, UPLOAD) as clients:
         assert health(gateway) < SOON_SECONDS
         assert all_of(clients[0]).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_fast_upload_goes_on(gateway: RunningGateway) -> None:
+def test_a_fast_upload_goes_on(gateway: Served) -> None:
     """Ten times as fast as it has to be, for longer than a slow one may take."""
     pieces = 15
     every = (BODY_GRACE_SECONDS + 1.0) / pieces
@@ -133,7 +152,7 @@ def test_a_fast_upload_goes_on(gateway: RunningGateway) -> None:
         assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_slow_upload_goes_on_while_there_is_room(gateway: RunningGateway) -> None:
+def test_a_slow_upload_goes_on_while_there_is_room(gateway: Served) -> None:
     with slow_clients(gateway, CONNECTIONS - 2, UPLOAD) as clients:
         time.sleep(BODY_GRACE_SECONDS + 2.0)
         assert health(gateway) < SOON_SECONDS
@@ -144,7 +163,7 @@ def test_a_slow_upload_goes_on_while_there_is_room(gateway: RunningGateway) -> N
 
 
 def test_an_upload_that_has_come_waits_for_the_backend_as_long_as_it_takes(
-    gateway: RunningGateway,
+    gateway: Served,
 ) -> None:
     """A request whose body is complete is no slow upload, however long its response takes."""
     whole = b"POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
@@ -157,21 +176,32 @@ def test_an_upload_that_has_come_waits_for_the_backend_as_long_as_it_takes(
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+def narrow(echo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway with many connections for clients and two to its backend."""
-    folder = tmp_path_factory.mktemp("narrow")
     changes = (("[upstream]\n", "[upstream]\nconnections = 2\n"),)
-    with running_gateway("standalone", folder, replace=changes) as running:
-        yield running
+    with serving(tmp_path_factory.mktemp("narrow"), echo, PATCHES, replace=changes) as served:
+        yield served
 
 
-@pytest.mark.parametrize("begin", [UPLOAD, CHUNKED_UPLOAD], ids=["length", "chunks"])
-def test_slow_uploads_give_the_connections_to_the_backend_back(
-    narrow: RunningGateway, begin: bytes
-) -> None:
-    piece = b"x" if begin == UPLOAD else b"1\r\nx\r\n"
-    with slow_clients(narrow, 2, begin + piece, piece) as clients:
+def test_slow_uploads_give_the_connections_to_the_backend_back(narrow: Served) -> None:
+    with slow_clients(narrow, 2, UPLOAD + b"x") as clients:
         time.sleep(1.0)
         ask = lambda: request(narrow.port, "/public/y").status  # noqa: E731
         assert seconds_of(ask) < SOON_SECONDS
         assert all_of(clients[0]).startswith(b"HTTP/1.1 408 ")
+
+
+# --- Responses that nobody takes
+
+
+def test_others_are_served_while_nobody_takes_the_responses(backend: str, tmp_path: Path) -> None:
+    patches = f"{PATCHES}gateway.server.waiting.SEND_SECONDS_WHEN_CROWDED = 0.5\n"
+    changes = (("workers = 1", f"workers = 1\nconnections = {CONNECTIONS}"),)
+    large = b"GET /public/bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n"
+    number = most_connections(CONNECTIONS)
+    with (
+        serving(tmp_path, backend, patches, replace=changes) as served,
+        slow_clients(served, number, large, b"") as clients,
+    ):
+        assert all(health(served) < SOON_SECONDS for _ in range(CONNECTIONS))
+        assert len(all_of(clients[0])) < 50_000_000

@@ -64,13 +64,25 @@ class Visitor:
     source: str = TRUSTED_PROXY
 
     def sign_in(self, name: str, password: str, *, address: str | None = None) -> RawResponse:
-        coming_from = f"X-Forwarded-For: {address or self.address}"
-        page = request(self.gateway.port, SIGN_IN, coming_from, source=self.source)
+        return self.send_form(self.open_form(address=address), name, password, address=address)
+
+    def open_form(self, *, address: str | None = None) -> tuple[str, str]:
+        """Return the cookie and the token of a sign-in form."""
+        page = request(self.gateway.port, SIGN_IN, self._coming_from(address), source=self.source)
         cookie = page.values("Set-Cookie")[0].partition(";")[0]
         csrf_token = re.findall(rb'name="csrf_token" value="([^"]+)"', page.body)[0].decode()
+        return cookie, csrf_token
+
+    def send_form(
+        self, form: tuple[str, str], name: str, password: str, *, address: str | None = None
+    ) -> RawResponse:
+        cookie, csrf_token = form
         fields = {"username": name, "password": password, "csrf_token": csrf_token, "next": ""}
-        lines = (coming_from, f"Cookie: {cookie}")
+        lines = (self._coming_from(address), f"Cookie: {cookie}")
         return post(self.gateway, SIGN_IN, fields, *lines, source=self.source)
+
+    def _coming_from(self, address: str | None) -> str:
+        return f"X-Forwarded-For: {address or self.address}"
 
 
 def assert_too_many(answer: RawResponse) -> None:
