@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from werkzeug.security import generate_password_hash
 
+from gateway.config.credential_grammar import password_hash_fault
 from gateway.config.file import client_faults
-from gateway.config.grammar import password_hash_fault
 from gateway.config.settings import Client, Route
 from tests.config.config_samples import (
     CLIENT,

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from gateway.config.credential_grammar import sha256_fault
 from gateway.config.grammar import (
     GrantType,
     client_id_fault,
@@ -16,7 +17,6 @@ from gateway.config.grammar import (
     method_fault,
     origin_fault,
     route_path_fault,
-    sha256_fault,
 )
 from gateway.config.tables.table import Hint, Secret, Table
 from gateway.config.values import ListOf, Name, Pkce, Seconds, SomeOf, obeys

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
+from gateway.config.credential_grammar import password_hash_fault
 from gateway.config.grammar import (
     backend_target_fault,
     cookie_name_fault,
     login_url_fault,
     not_empty,
-    password_hash_fault,
     printable,
     remote_user_header_fault,
 )
