@@ -18,6 +18,7 @@ from gateway.access.decisions import (
     refused_path,
     refused_target,
 )
+from gateway.access.identity import is_for_backend
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
 from gateway.http.client_socket import STILL_ALLOWED
@@ -27,19 +28,21 @@ from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
+from gateway.site.browser_session import own_cookie_names, without_own_cookies
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.store.key_check import claim_secret_keys
 from gateway.tokens.grant import AccessToken
 
 #: The headers that middlewares make SCRIPT_NAME of.
 _PREFIX_KEYS = frozenset(
-    f"HTTP_{name}"
-    for name in (
-        "X_FORWARDED_PREFIX",
-        "X_SCRIPT_NAME",
-        "X_FORWARDED_PATH",
-        "X_FORWARDED_SCRIPT_NAME",
-    )
+    {
+        "HTTP_X_FORWARDED_PATH",
+        "HTTP_X_FORWARDED_PREFIX",
+        "HTTP_X_FORWARDED_SCRIPT_NAME",
+        "HTTP_X_SCRIPT_NAME",
+    }
 )
 
 Environ = dict[str, Any]
@@ -65,6 +68,8 @@ class OAuthGateway:
     ) -> None:
         self._app = app
         self._realm = settings.issuer
+        self._own_cookies = own_cookie_names(settings)
+        self._cross_origin = CrossOrigin(settings.cors.origins)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -77,6 +82,7 @@ class OAuthGateway:
         except UnreadableStoreError:
             self.close()
             raise
+        claim_secret_keys(self._parts.redis, settings)
         # This logs the warnings. If the store does not answer yet, the health probe asks again.
         self._parts.store_diagnostics.warnings()
 
@@ -109,7 +115,7 @@ class OAuthGateway:
         # identity
         self._write_identity(environ, decision.token)
         # backend
-        return self._app(environ, start_response)
+        return self._app(environ, without_own_cookies(start_response, self._own_cookies))
 
     def _path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.
@@ -159,7 +165,8 @@ class OAuthGateway:
         """Replace the client's words about itself by the gateway's and the operator's."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
-        if not self._pass_authorization:
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        if not (self._pass_authorization or (token is None and is_for_backend(authorization))):
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
         self._parts.identity.write(environ, token)
@@ -168,7 +175,9 @@ class OAuthGateway:
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._audit(environ, refusal)
-        return refusal_response(refusal, self._realm)(environ, start_response)
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(environ))
+        return response(environ, start_response)
 
     def _lead_to_own(
         self, path: str, refusal: Denied, environ: Environ, start_response: StartResponse

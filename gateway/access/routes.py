@@ -54,14 +54,18 @@ DENIED = Requirement(denied=True)
 
 
 class _Rule(NamedTuple):
-    """A rule, its path in the spelling in which it is compared."""
+    """A rule, its path in the spelling in which it is compared.
+
+    ``is_for`` tells whether the rule's path, as the operator wrote it, is that of a request.
+    """
 
     pattern: str
     requirement: Requirement
     spells_ending: bool
+    is_for: Callable[[str], bool]
 
 
-NO_RULE = _Rule("", ANY_VALID_TOKEN, spells_ending=False)
+NO_RULE = _Rule("", ANY_VALID_TOKEN, spells_ending=False, is_for=lambda path: False)
 
 
 class _Rules:
@@ -122,16 +126,21 @@ class _Matcher(NamedTuple):
         needed = rule.requirement
         name = folded(text(reading))
         if name is not reading or not self.rules_are_folded:
-            needed = self._and_as_spelled(needed, name)
-        needed = self._and_as_spelled(needed, with_other_end(name))
+            needed = self._and_as_spelled(needed, name, reading)
+        needed = self._and_as_spelled(needed, with_other_end(name), reading)
         if "." in name and not rule.spells_ending:
             for shorter in _without_ending(name):
-                needed = self._and_as_spelled(needed, shorter)
+                needed = self._and_as_spelled(needed, shorter, reading)
         return needed
 
-    def _and_as_spelled(self, needed: Requirement, name: str) -> Requirement:
+    def _and_as_spelled(self, needed: Requirement, name: str, reading: str) -> Requirement:
+        """Add what another spelling needs, unless an earlier rule was made an exception to that.
+
+        Where the other spelling's rule is for the path as it is written, too, an earlier rule has
+        taken the path: ``/login`` is public though ``/**`` is not, and no server takes that back.
+        """
         rule = self.folded.first_match(name)
-        if rule is NO_RULE or rule.requirement is needed:
+        if rule is NO_RULE or rule.requirement is needed or rule.is_for(reading):
             return needed
         return needed.and_also(rule.requirement)
 
@@ -193,11 +202,13 @@ class Routes:
         endings = [spells_ending(route.path) for route in routes]
         exact = [_latin_1(route.path) for route in routes]
         spelled = [_folded_pattern(route.path) for route in routes]
+        written = [Automaton(pattern).fullmatch for pattern in exact]
         return _Matcher(
             _Rules(
-                map(_Rule, exact, needed, endings), _Rule("", self._unmatched, spells_ending=False)
+                map(_Rule, exact, needed, endings, written),
+                NO_RULE._replace(requirement=self._unmatched),
             ),
-            _Rules(map(_Rule, spelled, needed, endings), NO_RULE),
+            _Rules(map(_Rule, spelled, needed, endings, written), NO_RULE),
             exact == spelled,
         )
 

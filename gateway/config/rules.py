@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from gateway.config.folders import folder_open_to_all
@@ -121,9 +122,11 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
             if getattr(settings.store, key) is not None:
                 message = "is for a url that begins with rediss"
                 yield _clash(store.key(key), message, store.key("url"))
-    if settings.upstream.ca_file and not any(url[:6] == "https:" for url in settings.upstream.urls):
-        message = "is for a url that begins with https"
-        yield _clash(upstream.key("ca_file"), message, upstream.key("url"))
+    if not any(url[:6] == "https:" for url in settings.upstream.urls):
+        for key in ("ca_file", "server_name"):
+            if getattr(settings.upstream, key):
+                message = "is for a url that begins with https"
+                yield _clash(upstream.key(key), message, upstream.key("url"))
 
 
 def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[CrossCheckFault]:
@@ -203,8 +206,8 @@ def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault
 
 
 def user_names_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
-    """One name is one user."""
-    names = [user.name for user in settings.sign_in.users]
+    """One name is one user; RFC 8265 §3.4 compares names in NFC."""
+    names = [normalize("NFC", user.name) for user in settings.sign_in.users]
     yield from _repetitions(_USERS, "name", names)
 
 
@@ -279,23 +282,23 @@ def unmatched_scopes_are_known(settings: Settings) -> Iterator[CrossCheckFault]:
 
 
 def routes_can_be_reached(settings: Settings) -> Iterator[CrossCheckFault]:
-    """The first route that matches wins: a second one for the same path and methods never does."""
-    taken: dict[str, set[str] | None] = {}
+    """The first route that matches wins: a second one for the same requests never does."""
+    # By path and host: the methods that the routes above take, ``None`` for all of them.
+    taken: dict[tuple[str, str], set[str] | None] = {}
     about: dict[str, list[str]] = {}
     for position, route in enumerate(settings.routes, 1):
         place = _ROUTES.item(position, route.path)
         keys = about.setdefault(route.path, [])
         keys.append(place.key("methods"))
-        before = taken.setdefault(route.path, set())
         # RFC 9110 §9.3.2: HEAD asks for what GET would answer, so a route for GET takes both.
         methods = set(route.methods or ()) | ({"HEAD"} if "GET" in (route.methods or ()) else set())
-        if before is None or (methods and methods <= before):
+        before = [taken.get((route.path, host), set()) for host in {"", route.host}]
+        if None in before or (methods and methods <= set().union(*filter(None, before))):
             message = "is not reached: a route above has the same path and methods"
             yield _clash(place.key("path"), message, *keys)
-        elif route.methods is None:
-            taken[route.path] = None
-        else:
-            before |= methods
+            continue
+        own = taken.setdefault((route.path, route.host), set())
+        taken[route.path, route.host] = None if route.methods is None else {*(own or ()), *methods}
 
 
 # --- Shared by the rules
@@ -344,7 +347,8 @@ def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
 
 
 def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield from settings.identity
+    identity = settings.identity
+    yield from (("user", identity.user), ("client", identity.client), ("scope", identity.scope))
 
 
 def _unknown_scopes(

@@ -19,7 +19,6 @@ import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from time import monotonic
-from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gateway.config.settings import Server, Upstream
@@ -73,14 +72,14 @@ class TruncatedResponseError(ConnectionResetError):
 class Proxy:
     """The WSGI application that forwards to the addresses of ``settings``.
 
-    ``issuer`` names the gateway in Via. Make it after the fork of a worker. Raises ValueError
+    ``name`` stands for the gateway in Via. Make it after the fork of a worker. Raises ValueError
     for an address or an additional header that cannot be used, and OSError for ``ca_file``.
     """
 
-    def __init__(self, settings: Upstream, server: Server, issuer: str) -> None:
+    def __init__(self, settings: Upstream, server: Server, name: str) -> None:
         self._pool = Pool(settings)
-        self._name = urlsplit(issuer).netloc or "gateway"
-        self._head = RequestHead(settings, server, self._name, self._pool.authority)
+        self._name = name
+        self._head = RequestHead(settings, server, name, self._pool.authority)
         self._read_timeout = settings.read_timeout
         self._stream_timeout = settings.stream_timeout
         self._total_timeout = settings.total_timeout

@@ -130,13 +130,16 @@ class Connection:
 class Backend:
     """One address: its idle connections, the number in use, and until when it counts as down."""
 
-    def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: Address, context: ssl.SSLContext | None, server_name: str = ""
+    ) -> None:
         self.address = address
         self.idle: deque[Connection] = deque()
         self.in_use = 0
         self.failures = 0
         self.down_until = 0.0
         self._context = context
+        self._server_name = server_name or address.host
         self._last_good: SocketAddress | None = None
 
     def connect(self, timeout: float, tls_timeout: float) -> socket.socket:
@@ -155,7 +158,7 @@ class Backend:
                 # A body may last until the end of the connection. Anybody on the way could cut it
                 # short, so TLS has to confirm that end too.
                 sock = self._context.wrap_socket(
-                    sock, server_hostname=self.address.host, suppress_ragged_eofs=False
+                    sock, server_hostname=self._server_name, suppress_ragged_eofs=False
                 )
         except BaseException:
             sock.close()
@@ -197,7 +200,7 @@ class Pool:
             context = ssl.create_default_context(cafile=settings.ca_file)
             context.set_alpn_protocols(["http/1.1"])
         self.backends = [
-            Backend(address, context if address.scheme == "https" else None)
+            Backend(address, context if address.scheme == "https" else None, settings.server_name)
             for address in addresses
         ]
         self._limit = settings.connections

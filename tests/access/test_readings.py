@@ -146,6 +146,21 @@ def test_the_strictest_of_several_rules_is_what_all_of_them_need() -> None:
     assert set(routes.requirement("GET", ["/a/"]).scopes) == {"x"}
 
 
+@pytest.mark.parametrize("path", ["/login", "/app.css", "/static/x"])
+def test_an_exception_to_a_rule_for_all_stays_one(path: str) -> None:
+    """Another spelling of it meets only the rule that the exception was made to."""
+    routes = Routes(
+        [
+            Route(path="/login", public=True),
+            Route(path="/*.css", public=True),
+            Route(path="/static/*", public=True),
+            Route(path="/**", scopes=("task",)),
+        ]
+    )
+    assert routes.requirement("GET", readings(path, escaped=True)).public
+    assert routes.requirement("GET", ["/Login"]) == TASK
+
+
 def test_what_no_rule_matches_needs_what_the_operator_says() -> None:
     routes = [Route(path="/public/**", public=True)]
     scoped = Requirement(scopes=("project",))

@@ -10,7 +10,16 @@ import pytest
 
 from gateway.config.file import load_config
 from gateway.config.settings import Client, Route, Settings, Store, Upstream, User
-from tests.config.config_samples import ISSUER, KEY, SCOPES, USER, USER_HASH, WEB_CLIENT, read
+from tests.config.config_samples import (
+    ISSUER,
+    KEY,
+    SCOPES,
+    USER,
+    USER_HASH,
+    WEB_CLIENT,
+    faults,
+    read,
+)
 
 
 def test_an_issuer_and_a_secret_key_are_enough() -> None:
@@ -100,3 +109,11 @@ def test_absolute_paths_stay() -> None:
 def test_the_digest_of_a_secret_is_lower_case() -> None:
     settings = read(ISSUER + WEB_CLIENT + f'secret_sha256 = "{"AB" * 32}"\n' + USER)
     assert settings.clients[0].secret_sha256 == "ab" * 32
+
+
+def test_a_route_of_another_host_is_reached() -> None:
+    route = '[[routes]]\npath = "/a"\nhost = "{}"\n'
+    both = route.format("one.example") + route.format("two.example")
+    assert faults(ISSUER + both + route.format("")) == []
+    assert len(faults(ISSUER + both + route.format("one.example"))) == 1
+    assert len(faults(ISSUER + route.format("") + route.format("one.example"))) == 1

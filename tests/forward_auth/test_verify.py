@@ -167,7 +167,7 @@ def test_two_pairs_that_agree_are_one_question(decider: RunningGateway, token: s
 @pytest.mark.parametrize(
     "target",
     [
-        *("/public/../admin", "/public/%2e%2e/admin", "/public\\x", "/public/%00", "//admin"),
+        *("/public/../admin", "/public/%2e%2e/admin", "/public\\x", "/public/%00"),
         *("/public/x#y", "/public/x?y#z", "/public/caf\xe9", "/public/a b"),
         *("public/x", "*", "http://127.0.0.1/public/x", "://public/x", "?/public/x"),
     ],

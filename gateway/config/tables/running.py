@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gateway.config.grammar import (
     field_value_fault,
+    host_name_fault,
     key_prefix_fault,
     listen_fault,
     one_line,
@@ -85,8 +86,10 @@ class Upstream(Table):
     """kept open or in use, at most, in each worker"""
     ca_file: FilePath | None = None
     """certificates that an https backend must chain to; absent: the system's"""
+    server_name: Annotated[str, obeys(host_name_fault)] = ""
+    """the name in the certificate of an https backend; absent: the host of url"""
     pass_authorization: bool = False
-    """true: the client's Authorization header reaches the backend"""
+    """true: every Authorization header reaches the backend; false: on public routes, no bearer"""
     headers: Annotated[FrozenMapping[_HeaderName, _HeaderValue], Secret()] = Field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -128,7 +131,7 @@ class Limits(Table):
     """``[limits]``: what one name or address may try, and how large a form may be."""
 
     sign_in_attempts: Count = 10
-    """failed, for one name and address"""
+    """failed, for one name and address; five times as many for a name from all addresses"""
     client_attempts: Count = 30
     """wrong secrets for one client from one network; then the right one is stopped there too"""
     attempt_seconds: Seconds = 300
