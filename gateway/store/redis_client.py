@@ -165,7 +165,11 @@ class RedisClient:
         """
         with self._within_budget() as (topology, deadline):
             asks_clock = not topology.node_of(key, deadline).clock.is_known()
-            commands = [("GET", key), *_ASK_CLOCK[:asks_clock], *([note] if note else [])]
+            commands: list[Command] = [("GET", key)]
+            if asks_clock:
+                commands += _ASK_CLOCK
+            if note is not None:
+                commands.append(note)
             call = self._call(topology, commands, deadline)
             asked_at = monotonic()
             value, *more = call.execute()
