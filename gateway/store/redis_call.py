@@ -34,6 +34,7 @@ from gateway.store.topology import Topology
 class RedisCall:
     """Commands for the node that has ``key``; or for ``node``; without both, for any primary.
 
+    ``first_node`` is the node of ``key`` if the caller has looked it up already.
     ``deadline`` (monotonic) ends the call, ``timeout`` (s) bounds one attempt.
     ``redirect_on_first``: an error about the node in the first reply moves all commands to another
     node; without it, the caller deals with such errors. ``eval_fallback`` replaces the first
@@ -49,6 +50,7 @@ class RedisCall:
         *,
         key: str | None = None,
         node: RedisNode | None = None,
+        first_node: RedisNode | None = None,
         redirect_on_first: bool = True,
         eval_fallback: Command | None = None,
     ) -> None:
@@ -57,7 +59,8 @@ class RedisCall:
         self._deadline = deadline
         self._timeout = timeout
         self._key = key
-        self._fixed_node = self._node = node
+        self._fixed_node = node
+        self._node = first_node or node
         self._redirect_on_first = redirect_on_first
         self._eval_fallback = eval_fallback
         self._budget = Budget(eval_fallbacks=eval_fallback is not None)

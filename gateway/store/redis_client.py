@@ -164,9 +164,14 @@ class RedisClient:
         ``note`` is sent along; its loss does no harm. Raises StoreUnavailable.
         """
         with self._within_budget() as (topology, deadline):
-            asks_clock = not topology.node_of(key, deadline).clock.is_known()
-            commands = [("GET", key), *_ASK_CLOCK[:asks_clock], *([note] if note else [])]
-            call = self._call(topology, commands, deadline)
+            node = topology.node_of(key, deadline)
+            asks_clock = not node.clock.is_known()
+            commands: list[Command] = [("GET", key)]
+            if asks_clock:
+                commands += _ASK_CLOCK
+            if note is not None:
+                commands.append(note)
+            call = RedisCall(topology, commands, deadline, self._timeout, key=key, first_node=node)
             asked_at = monotonic()
             value, *more = call.execute()
             clock = call.node.clock
