@@ -55,6 +55,15 @@ def limited(
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _no_name_is_stopped_anywhere(request: pytest.FixtureRequest) -> None:
+    """Forget the failures of other tests for the same name, from whichever address."""
+    if "limited" in request.fixturenames:
+        with embedded(request.getfixturevalue("limited").data_dir) as redis:
+            for key in redis.scan_iter(match="gateway:attempts:name-anywhere:*", count=1000):
+                redis.delete(key)
+
+
 @dataclass(frozen=True)
 class Visitor:
     """Somebody who signs in from an address of the test's choice, through a trusted proxy."""
