@@ -138,7 +138,10 @@ def test_a_scope_that_a_client_lost_is_not_asked_for_again(reloaded: Reloaded) -
     asked = authorization(
         client_id=client.client_id, redirect_uri=client.redirect_uri, scope="admin"
     )
-    answer = reloaded.demo.browser.authorize(**asked)
+    browser = Browser(reloaded.served.url)
+    browser.session.headers["Connection"] = "close"
+    assert browser.sign_in(password=NEW_PASSWORD).status_code == 303
+    answer = browser.authorize(**asked)
     assert "error=invalid_scope" in answer.headers["Location"]
 
 
