@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+IS_NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+VERSION = import sys; print("%d.%d" % sys.version_info[:2])
 # Tests mostly wait: more processes than cores.
 PROCESSES ?= 4
 SOAK_MINUTES ?= 5
@@ -41,14 +44,26 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py
 
 $(VENV)/run.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all]'
+	$(MAKE_VENV)
+	$(PIP_INSTALL) --editable '.[all]'
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(MAKE_VENV)
+	$(PIP_INSTALL) --editable '.[dev]'
 	touch $@ $(VENV)/run.stamp
 
+# A folder that an older Python made, or that has no pip, is made anew. Nothing else is emptied.
+define MAKE_VENV
+@if $(BIN)/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1; then :; \
+elif ! $(PYTHON) -c '$(IS_NEW_ENOUGH)'; then \
+	echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -c '$(VERSION)' 2>/dev/null || echo missing)." >&2; \
+	echo "Name a newer one: make $(or $(MAKECMDGOALS),run) PYTHON=python3.13" >&2; \
+	exit 1; \
+else \
+	$(PYTHON) -m venv $$(test ! -f $(VENV)/pyvenv.cfg || echo --clear) $(VENV); \
+fi
+endef
+
 clean:
-	rm -rf $(VENV) gateway-data fuzz-failures .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) gateway-data gateway-demo fuzz-failures .pytest_cache .mypy_cache .ruff_cache

@@ -124,7 +124,7 @@ def candidates(port: int, path: str) -> dict[str, Callable[[], int]]:
         pool.release(connection, reusable=exchange.reusable)
         return count
 
-    proxy = Proxy(settings, Server(), "http://gateway.example")
+    proxy = Proxy(settings, Server(), "gateway.example")
     environ = {
         "REQUEST_METHOD": "GET",
         "RAW_URI": path,

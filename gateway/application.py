@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 
 from gateway.config.file import load_config
 from gateway.config.settings import Settings
 from gateway.middleware import OAuthGateway
+
+_PSEUDONYM_DIGITS = 16
 
 
 def create_app(path: str | os.PathLike[str]) -> OAuthGateway:
@@ -27,5 +30,15 @@ def reverse_proxy(settings: Settings) -> OAuthGateway:
     # A wrapped application needs none of the packages that the proxy imports.
     from gateway.proxy.reverse_proxy import Proxy  # noqa: PLC0415
 
-    proxy = Proxy(settings.upstream, settings.server, settings.issuer)
+    proxy = Proxy(settings.upstream, settings.server, via_pseudonym(settings))
     return OAuthGateway(proxy, settings, raw_target=True)
+
+
+def via_pseudonym(settings: Settings) -> str:
+    """Return the name of this gateway in Via, the same in all its processes (RFC 9110 §7.6.3).
+
+    A request that comes with this name has been here before. So nobody else may have the name,
+    not even a server in front that calls itself by the host of the issuer.
+    """
+    key, issuer = settings.secret_keys[0], settings.issuer.encode()
+    return "gateway-" + hmac.new(key, b"via\0" + issuer, "sha256").hexdigest()[:_PSEUDONYM_DIGITS]

@@ -21,11 +21,12 @@ from gateway.grants.consent_store import ConsentStore
 from gateway.grants.entitlements import Entitlements
 from gateway.grants.live_grants import LiveGrants
 from gateway.grants.validator import Parts
+from gateway.grants.waiting_requests import WaitingRequests
 from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.site.applications_page import ApplicationsPage
 from gateway.site.browser_form import BrowserForm
-from gateway.site.browser_session import BrowserSessions, session_cookie_name
+from gateway.site.browser_session import BrowserSessions, own_cookie_names
 from gateway.site.dispatcher import Dispatcher, Endpoint
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.health import Health
@@ -49,6 +50,9 @@ WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 # An address may fail for so many names before it is stopped for all of them.
 _NAMES_PER_ADDRESS = 10
 
+# So many addresses may fail for a name before it is stopped for all of them.
+_ADDRESSES_PER_NAME = 5
+
 # The backend's response that names the user of a cookie is small.
 _LONGEST_USER_RESPONSE = 65_536
 
@@ -60,6 +64,7 @@ class Core:
     redis: RedisClient
     store: TokenStore
     clients: Clients
+    sessions: SessionStore
     consents: ConsentStore
     grants: LiveGrants
     access: AccessTokens
@@ -91,7 +96,9 @@ def core(settings: Settings) -> Core:
     entitlements = Entitlements(settings, clients)
     access = AccessTokens(store, keys, entitlements)
     server = AuthorizationServer(Parts(settings, clients, store, keys, entitlements), access)
-    return Core(redis, store, clients, consents, LiveGrants(store), access, server, keys)
+    sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
+    grants = LiveGrants(store)
+    return Core(redis, store, clients, sessions, consents, grants, access, server, keys)
 
 
 def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
@@ -104,10 +111,9 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
     identity = IdentityHeaders(
         settings.identity,
         settings.sign_in.remote_user.header,
-        [session_cookie_name(settings.issuer)],
+        own_cookie_names(settings),
     )
-    sessions = SessionStore(redis, prefix, settings.sign_in.session_seconds)
-    sign_in = choose_sign_in(settings, sessions, _backend_client(backend, settings.issuer))
+    sign_in = choose_sign_in(settings, built.sessions, _backend_client(backend, settings.issuer))
     browsers = BrowserSessions(settings, sign_in, identity)
     paths = settings.endpoints
     ready, live = _below(paths.health, "/ready"), _below(paths.health, "/live")
@@ -119,14 +125,16 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
         paths.verify,
     )
 
+    waiting = WaitingRequests(redis, prefix)
     limits = settings.limits
     window = limits.attempt_seconds
     authorization = AuthorizationEndpoint(
         settings,
         pages=pages,
         browsers=browsers,
-        form=BrowserForm("consent", browsers, built.keys),
+        form=BrowserForm("consent", browsers, built.keys, pages),
         consents=consents,
+        waiting=waiting,
         authorization_server=built.authorization_server,
         audit=audit,
     )
@@ -151,8 +159,16 @@ def gateway(settings: Settings, backend: WSGIApplication) -> GatewayParts:
             sign_in=sign_in,
             keys=built.keys,
             authorization_server=built.authorization_server,
+            waiting=waiting,
             by_name=AttemptLimit(
                 redis, prefix, "name", limit=limits.sign_in_attempts, window_seconds=window
+            ),
+            anywhere=FailureLimit(
+                redis,
+                prefix,
+                "name-anywhere",
+                limit=limits.sign_in_attempts * _ADDRESSES_PER_NAME,
+                window_seconds=window,
             ),
             by_address=FailureLimit(
                 redis,

@@ -7,254 +7,33 @@ client (:mod:`gateway.clients.authentication`). What is right and wrong beyond t
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
-
-from oauthlib.oauth2 import AccessDeniedError
 from werkzeug.wrappers import Response
 
 from gateway.clients.authentication import authenticated_client, presented_client
 from gateway.clients.registry import Clients, RegisteredClient, is_public
-from gateway.config.settings import Settings
-from gateway.grants.authorization import (
-    AuthorizationRequest,
-    Destination,
-    RedirectedError,
-    authorization_response,
-)
 from gateway.grants.authorization_server import AuthorizationServer
-from gateway.grants.consent_store import ConsentStore
+from gateway.http.bearer import MalformedBearer, bearer_token
+from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError, invalid_client
-from gateway.protocol.parameters import Parameters, required
+from gateway.protocol.parameters import Parameters
 from gateway.protocol.reasons import Why
 from gateway.protocol.request_rules import (
     FormKind,
-    Pairs,
-    parse,
-    validate_pairs,
     validate_submission,
 )
-from gateway.site.browser_form import BrowserForm
-from gateway.site.browser_session import BrowserSessions
+from gateway.protocol.revocation_request import revocation_parameters
+from gateway.site.authorization_endpoint import AuthorizationEndpoint
+from gateway.site.dispatcher import is_frappe_path
 from gateway.site.endpoint_request import EndpointRequest
-from gateway.site.pages import Page, Pages
-from gateway.site.responses import frappe_response, json_response, page_response, redirect_response
+from gateway.site.responses import (
+    frappe_response,
+    json_response,
+)
 from gateway.store.rate_limits import FailureLimit
 from gateway.tokens.grant import Grant, Refused
-from gateway.users.sign_in_method import ResourceOwner
 
-
-class AuthorizationEndpoint:
-    """RFC 6749 §3.1: the browser brings a client's request, and takes the response back."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        pages: Pages,
-        browsers: BrowserSessions,
-        form: BrowserForm,
-        consents: ConsentStore,
-        authorization_server: AuthorizationServer,
-        audit: Audit,
-    ) -> None:
-        self._settings = settings
-        self._pages = pages
-        self._browsers = browsers
-        self._form = form
-        self._consents = consents
-        self._authorization_server = authorization_server
-        self._audit = audit
-
-    def __call__(self, request: EndpointRequest) -> Response:
-        """Answer GET with the confirmation page (or what comes first), POST with its result."""
-        try:
-            return self._respond(request)
-        except RedirectedError as fault:
-            return self._error_redirect(request, fault)
-        except OAuthError as fault:
-            return self._error_page(request, fault)
-
-    def _respond(self, request: EndpointRequest) -> Response:
-        kind = FormKind.CONSENT if request.method == "POST" else FormKind.AUTHORIZE
-        pairs = parse(request.submission(kind))
-        authorization = self._authorization_server.authorization_request(pairs)
-        owner = self._browsers.current_user(request)
-        if owner is None:
-            return self._to_sign_in(request, authorization)
-        if kind is FormKind.CONSENT:
-            return self._decide(request, authorization, owner, pairs)
-        grounds = self._needs_no_consent(authorization, owner)
-        if grounds is not None:
-            return self._issue_code(request, authorization, owner, grounds)
-        return self._confirmation(request, authorization, owner)
-
-    def _to_sign_in(
-        self, request: EndpointRequest, authorization: AuthorizationRequest
-    ) -> Response:
-        query = urlencode(authorization.parameters)
-        url = self._browsers.sign_in_url(f"{request.path}?{query}")
-        if url is not None:
-            return _redirect_to(request, url)
-        self._record(request, authorization, "refused", why=Why.NOT_SIGNED_IN)
-        page = self._pages.error(
-            title="You are not signed in",
-            message="This site signs you in before you come here, and it has not done so.",
-            detail="access_denied",
-        )
-        return page_response(page, 403)
-
-    def _needs_no_consent(
-        self, authorization: AuthorizationRequest, owner: ResourceOwner
-    ) -> Why | None:
-        """Return why nobody asks the user: the operator says so, or the user allowed it before."""
-        if authorization.client.skip_consent:
-            return Why.SKIP_CONSENT
-        if self._settings.provider.consent == "never":
-            return Why.NEVER
-        if self._settings.provider.consent == "always":
-            return None
-        granted = self._consents.granted(owner.name, authorization.client)
-        allows_all = granted is not None and granted.issuperset(authorization.scopes)
-        return Why.REMEMBERED if allows_all else None
-
-    def _confirmation(
-        self, request: EndpointRequest, authorization: AuthorizationRequest, owner: ResourceOwner
-    ) -> Response:
-        uri = urlsplit(authorization.destination.redirect_uri)
-        target = f"{request.path}?{urlencode(authorization.parameters)}"
-
-        def render(csrf_token: str) -> Page:
-            return self._pages.consent(
-                action=request.path,
-                csrf_token=csrf_token,
-                parameters=tuple(authorization.parameters.items()),
-                client_name=authorization.client.name,
-                client_id=authorization.client.client_id,
-                user_name=owner.display_name,
-                user_detail=owner.display_detail,
-                scopes=[
-                    (name, self._settings.scopes.get(name, "")) for name in authorization.scopes
-                ],
-                redirect_host=uri.netloc if uri.scheme in {"http", "https"} else f"{uri.scheme}:",
-                sign_out_url=self._browsers.sign_out_url(target),
-            )
-
-        return self._form.show(request, _consent_context(authorization, owner), render)
-
-    def _decide(
-        self,
-        request: EndpointRequest,
-        authorization: AuthorizationRequest,
-        owner: ResourceOwner,
-        pairs: Pairs,
-    ) -> Response:
-        form = _consent_form(pairs, authorization, owner)
-        context = _consent_context(authorization, owner)
-        if not self._form.is_genuine(request, form.get("csrf_token"), context):
-            return self._forged(request, authorization, owner)
-        if form["decision"] == "deny":
-            self._record(request, authorization, "refused", user=owner.name, why=Why.DENIED_BY_USER)
-            return self._redirect(
-                request, authorization.destination, ("error", AccessDeniedError.error)
-            )
-        if self._settings.provider.consent == "remember":
-            self._consents.remember(owner.name, authorization.client, authorization.scopes)
-        return self._issue_code(request, authorization, owner, Why.ALLOWED_BY_USER)
-
-    def _forged(
-        self, request: EndpointRequest, authorization: AuthorizationRequest, owner: ResourceOwner
-    ) -> Response:
-        self._record(request, authorization, "refused", user=owner.name, why=Why.CSRF)
-        page = self._pages.error(
-            title="Please start again",
-            message="This confirmation was not shown to you by this site, or your session"
-            " has ended. Nothing was allowed. Go back to the application and start again.",
-        )
-        return page_response(page, 403)
-
-    def _issue_code(
-        self,
-        request: EndpointRequest,
-        authorization: AuthorizationRequest,
-        owner: ResourceOwner,
-        grounds: Why,
-    ) -> Response:
-        response = self._authorization_server.authorize(authorization, owner.name)
-        grant_id = response.grant.grant_id
-        self._record(
-            request, authorization, "allowed", user=owner.name, grant_id=grant_id, why=grounds
-        )
-        return _redirect_to(request, response.location)
-
-    def _error_redirect(self, request: EndpointRequest, fault: RedirectedError) -> Response:
-        self._record_fault(request, fault)
-        members = ("error", fault.error), ("error_description", fault.description)
-        return self._redirect(request, fault.destination, *members)
-
-    def _redirect(
-        self, request: EndpointRequest, destination: Destination, *members: tuple[str, str]
-    ) -> Response:
-        return _redirect_to(
-            request, authorization_response(destination, self._settings.issuer, members)
-        )
-
-    def _error_page(self, request: EndpointRequest, fault: OAuthError) -> Response:
-        self._record_fault(request, fault)
-        which = "link" if fault.is_fatal else "request"
-        page = self._pages.error(
-            title=f"This {which} does not work", message=fault.description, detail=fault.error
-        )
-        return page_response(page, 400)
-
-    def _record_fault(self, request: EndpointRequest, fault: OAuthError) -> None:
-        self._audit.record(
-            "authorize",
-            outcome="refused",
-            error=fault.error,
-            why=fault.why,
-            client_id=fault.client_id,
-            user=fault.user,
-            address=request.address,
-        )
-
-    def _record(
-        self,
-        request: EndpointRequest,
-        authorization: AuthorizationRequest,
-        outcome: str,
-        **members: str,
-    ) -> None:
-        self._audit.record(
-            "authorize",
-            outcome=outcome,
-            client_id=authorization.client.client_id,
-            scope=" ".join(authorization.scopes),
-            address=request.address,
-            **members,
-        )
-
-
-def _redirect_to(request: EndpointRequest, location: str) -> Response:
-    return redirect_response(location, 303 if request.method == "POST" else 302)
-
-
-def _consent_form(
-    pairs: Pairs, authorization: AuthorizationRequest, owner: ResourceOwner
-) -> Parameters:
-    try:
-        form = validate_pairs(pairs, FormKind.CONSENT)
-        required(form, "decision")
-    except OAuthError as fault:
-        raise fault.about(client_id=authorization.client.client_id, user=owner.name) from None
-    return form
-
-
-def _consent_context(authorization: AuthorizationRequest, owner: ResourceOwner) -> list[str]:
-    context = [owner.name]
-    for name in sorted(authorization.parameters):
-        context += (name, authorization.parameters[name])
-    return context
+__all__ = ["AuthorizationEndpoint", "ClientEndpoints"]
 
 
 class ClientEndpoints:
@@ -278,12 +57,14 @@ class ClientEndpoints:
         registered = self._authenticated(request, parameters)
         client_id = registered.client.client_id
         try:
-            issued = self._authorization_server.exchange(registered, parameters)
+            network = network_of(request.address)
+            issued = self._authorization_server.exchange(registered, parameters, network)
         except OAuthError as fault:
-            raise fault.about(client_id=client_id) from None
+            raise fault.about(client_id=client_id, parameters=parameters) from None
         self._audit.record(
             "token",
             outcome="allowed",
+            why=Why.REPEATED_ELSEWHERE if issued.is_elsewhere else None,
             grant_type=parameters["grant_type"],
             client_id=client_id,
             user=issued.grant.user,
@@ -296,11 +77,18 @@ class ClientEndpoints:
     def revoke(self, request: EndpointRequest) -> Response:
         """RFC 7009 §2. Also for a caller that sends the token and nothing else, as Frappe's do.
 
+        :mod:`gateway.protocol.revocation_request` says where the token may stand.
+
         A token that is unknown, or another client's, is answered as if it had been revoked
         (§2.2); the audit log tells the difference.
         """
-        parameters = validate_submission(request.submission(FormKind.REVOKE))
-        is_nameless = presented_client(request.authorization, parameters) is None
+        bearer = _bearer(request)
+        parameters = revocation_parameters(
+            request.submission(FormKind.REVOKE), bearer, takes_json=is_frappe_path(request.path)
+        )
+        # Who sends the token as a bearer token holds it, and proves no more than that.
+        is_holder = bearer is not None and bearer == parameters.get("token")
+        is_nameless = is_holder or presented_client(request.authorization, parameters) is None
         registered = None if is_nameless else self._authenticated(request, parameters)
         outcome = self._authorization_server.revoke(registered, parameters)
         self._audit.record(
@@ -337,6 +125,14 @@ class ClientEndpoints:
     def _authenticated(self, request: EndpointRequest, parameters: Parameters) -> RegisteredClient:
         presented = presented_client(request.authorization, parameters)
         return authenticated_client(presented, self._clients, self._failures, request.address)
+
+
+def _bearer(request: EndpointRequest) -> str | None:
+    try:
+        return bearer_token(request.authorization)
+    except MalformedBearer:
+        # The authentication of the client refuses the header.
+        return None
 
 
 def _why_not_revoked(outcome: Grant | Refused | None) -> str | None:

@@ -8,6 +8,7 @@ A request's way, top to bottom in :meth:`OAuthGateway.__call__`::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gateway.access.decisions import (
@@ -17,27 +18,31 @@ from gateway.access.decisions import (
     refused_path,
     refused_target,
 )
+from gateway.access.identity import is_for_backend
 from gateway.assembly import WSGIApplication, gateway
 from gateway.config.settings import Settings
+from gateway.http.client_socket import STILL_ALLOWED
 from gateway.http.header_policy import environ_key
 from gateway.http.judged_request import judged_request
 from gateway.http.path_reasons import PathReason
 from gateway.http.paths import RefusedPath
 from gateway.http.proxy_errors import ProxyError, respond
 from gateway.http.request_target import request_target
+from gateway.site.browser_session import own_cookie_names, without_own_cookies
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.responses import redirect_response, refusal_response
 from gateway.store.format_check import UnreadableStoreError, claim_format
+from gateway.store.key_check import claim_secret_keys
 from gateway.tokens.grant import AccessToken
 
 #: The headers that middlewares make SCRIPT_NAME of.
 _PREFIX_KEYS = frozenset(
-    f"HTTP_{name}"
-    for name in (
-        "X_FORWARDED_PREFIX",
-        "X_SCRIPT_NAME",
-        "X_FORWARDED_PATH",
-        "X_FORWARDED_SCRIPT_NAME",
-    )
+    {
+        "HTTP_X_FORWARDED_PATH",
+        "HTTP_X_FORWARDED_PREFIX",
+        "HTTP_X_FORWARDED_SCRIPT_NAME",
+        "HTTP_X_SCRIPT_NAME",
+    }
 )
 
 Environ = dict[str, Any]
@@ -49,7 +54,8 @@ class OAuthGateway:
 
     ``app`` is any WSGI application, ``settings`` what :func:`gateway.load_config` returns.
     The application finds who asks in ``REMOTE_USER``, in the configured headers, and as an
-    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``.
+    :class:`~gateway.tokens.grant.AccessToken` in ``environ["gateway.token"]``. While it sends a
+    long response, ``environ["gateway.still_allowed"]()`` tells whether the token was revoked since.
 
     ``raw_target`` says that the backend is sent the raw request target, as a proxy does it,
     and not WSGI's decoded path. The gateway then judges the raw target. Raises
@@ -62,6 +68,8 @@ class OAuthGateway:
     ) -> None:
         self._app = app
         self._realm = settings.issuer
+        self._own_cookies = own_cookie_names(settings)
+        self._cross_origin = CrossOrigin(settings.cors.origins)
         self._raw_target = raw_target
         self._parts = gateway(settings, app)
         self._pass_authorization = settings.upstream.pass_authorization
@@ -74,6 +82,7 @@ class OAuthGateway:
         except UnreadableStoreError:
             self.close()
             raise
+        claim_secret_keys(self._parts.redis, settings)
         # This logs the warnings. If the store does not answer yet, the health probe asks again.
         self._parts.store_diagnostics.warnings()
 
@@ -100,10 +109,13 @@ class OAuthGateway:
                 return self._lead_to_own(path, decision, environ, start_response)
             return self._refuse(decision, environ, start_response)
         self._audit(environ, decision)
+        if decision.token is not None:
+            authorization = environ.get("HTTP_AUTHORIZATION")
+            environ[STILL_ALLOWED] = partial(self._still_allowed, decision.token, authorization)
         # identity
         self._write_identity(environ, decision.token)
         # backend
-        return self._app(environ, start_response)
+        return self._app(environ, without_own_cookies(start_response, self._own_cookies))
 
     def _path(self, environ: Environ) -> str:
         """Return the path that the backend will see, as it will see it.
@@ -144,11 +156,17 @@ class OAuthGateway:
             destination=environ.get("HTTP_DESTINATION"),
         )
 
+    def _still_allowed(self, token: AccessToken, authorization: str | None) -> bool:
+        """Tell whether a request that was allowed may go on: its token is not revoked since."""
+        self._parts.redis.start_request_budget()
+        return self._parts.decisions.still_allows(token, authorization)
+
     def _write_identity(self, environ: Environ, token: AccessToken | None) -> None:
         """Replace the client's words about itself by the gateway's and the operator's."""
         trusted = self._parts.proxies.trusts(environ.get("REMOTE_ADDR", ""))
         self._parts.identity.remove(environ, from_trusted_proxy=trusted)
-        if not self._pass_authorization:
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        if not (self._pass_authorization or (token is None and is_for_backend(authorization))):
             environ.pop("HTTP_AUTHORIZATION", None)
         environ.update(self._added)
         self._parts.identity.write(environ, token)
@@ -157,7 +175,9 @@ class OAuthGateway:
         self, refusal: Denied | Unavailable, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         self._audit(environ, refusal)
-        return refusal_response(refusal, self._realm)(environ, start_response)
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(environ))
+        return response(environ, start_response)
 
     def _lead_to_own(
         self, path: str, refusal: Denied, environ: Environ, start_response: StartResponse

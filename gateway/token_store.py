@@ -15,6 +15,7 @@ from dataclasses import replace
 from time import monotonic
 
 from gateway.config.settings import Tokens
+from gateway.store.digest import digest
 from gateway.store.redis_client import RedisClient, Script, StoreUnavailable
 from gateway.tokens.grant import (
     AccessToken,
@@ -56,6 +57,9 @@ _DELIVERY_PATIENCE = 600.0
 # process remembers that it has noted one.
 _TOUCH_SECONDS = 60.0
 _TOUCHES_REMEMBERED = 20_000
+
+# Of the digest of a network: 36 bits.
+_ORIGIN_CHARACTERS = 6
 
 
 class TokenStore:
@@ -138,9 +142,12 @@ class TokenStore:
         client_id: str,
         scope: str,
         candidates: Sequence[RefreshCandidate],
+        network: str = "",
     ) -> Issued | Refused:
         """Exchange a refresh token for its successor.
 
+        ``network`` is where the request comes from, for the answer to tell whether a repetition
+        comes from elsewhere.
         ``scope`` is empty for all that was granted. ``candidates`` are what the token gives
         under each of the gateway's keys, newest first; the answer names the one to hand out.
         Within the grace time a token gives the same successor again; after it, its reuse
@@ -150,6 +157,7 @@ class TokenStore:
             client_id,
             presented.digest,
             scope,
+            _origin(presented, network),
             self._access_ms,
             self._idle_ms,
             self._grace_ms,
@@ -297,7 +305,18 @@ class TokenStore:
 
 def _issued(presented: Token, reply: Exchanged) -> Issued:
     grant = parse_grant(presented.grant_id, reply.stored)
-    return Issued(grant, _seconds(reply.access_ms), reply.scope, reply.candidate - 1)
+    return Issued(
+        grant,
+        _seconds(reply.access_ms),
+        reply.scope,
+        reply.candidate - 1,
+        bool(reply.is_elsewhere),
+    )
+
+
+def _origin(presented: Token, network: str) -> str:
+    """Return enough to tell networks apart; another one for each grant."""
+    return digest(f"{presented.grant_id} {network}")[:_ORIGIN_CHARACTERS] if network else ""
 
 
 def _refused(refusal: Refusal, token: Token, stored: str) -> Refused:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
+from time import time
 from typing import ClassVar
 
 from gateway.access.routes import Requirement, Routes
@@ -234,6 +235,19 @@ class Decisions:
             return refused_path(refused.why)
         except StoreUnavailable:
             return UNAVAILABLE
+
+    def still_allows(self, token: AccessToken, authorization: str | None) -> bool:
+        """Tell whether a response that is under way may go on: its token was not revoked.
+
+        A token that has expired meanwhile ends no response, and a silent store does not either.
+        """
+        if time() >= token.expires_at:
+            return True
+        try:
+            presented = bearer_token(authorization)
+            return presented is not None and self._grants.access_token(presented) is not None
+        except StoreUnavailable:
+            return True
 
     def _requirement(self, method: str, paths: Sequence[str], hosts: Sequence[str]) -> Requirement:
         """Return what the route needs, under every host that is told. Raises RefusedPath."""

@@ -1,24 +1,52 @@
 """Who asks, told to the backend in headers that it can trust.
 
-A client's own headers of these names are removed in every spelling, on public routes too. WSGI
-folds ``X_Forwarded_User`` and ``X-Forwarded-User`` into one key, so one key covers both. Some
-backends fold more than that (``X-Forwarded.User``), so such keys go as well.
+A client's own headers of these names are removed in every spelling, on public routes too, and so
+are the names that other authentication proxies use, and those of ``identity.remove``. WSGI folds
+``X_Forwarded_User`` and ``X-Forwarded-User`` into one key, so one key covers both. Some backends
+fold more than that (``X-Forwarded.User``), so such keys go as well.
 """
 
 from __future__ import annotations
 
+import binascii
+import re
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any
 
 from gateway.config.settings import Identity
 from gateway.http.bounded_cache import BoundedCache
 from gateway.http.header_policy import (
-    NEVER_FROM_CLIENTS,
     TRUSTED_PROXY_ONLY,
     environ_key,
     fold,
+    is_never_from_clients,
 )
 from gateway.tokens.grant import AccessToken
+from gateway.tokens.token import has_token
+
+# Anywhere, since WSGI joins repeated header lines with a comma.
+_BEARER = re.compile(r"(?:^|[,\s])bearer(?:[,\s]|$)", re.IGNORECASE)
+_BASIC = re.compile(r"basic[ \t]+([A-Za-z0-9+/]+=*)", re.IGNORECASE)
+
+
+def is_for_backend(authorization: str) -> bool:
+    """Tell whether credentials on a public route are the backend's own business.
+
+    The gateway reads bearer tokens alone (RFC 6750), so another scheme is meant for the backend.
+    No token of the gateway's goes there, whatever scheme a client writes before it.
+    """
+    if _BEARER.search(authorization) or has_token(authorization):
+        return False
+    return not any(map(_has_hidden_token, _BASIC.findall(authorization)))
+
+
+def _has_hidden_token(encoded: str) -> bool:
+    """Tell whether the user name or the password of Basic is a token (RFC 7617 §2)."""
+    try:
+        return has_token(b64decode(encoded + "==").decode("latin-1"))
+    except binascii.Error:
+        return False
 
 
 class _Claims(BoundedCache[str]):
@@ -33,7 +61,10 @@ class _Claims(BoundedCache[str]):
 
     def compute(self, key: str) -> str:
         """Tell whether a header with this key, in any spelling, is removed."""
-        return key if key.startswith("HTTP_") and fold(key[5:]) in self._removed else ""
+        if not key.startswith("HTTP_"):
+            return ""
+        folded = fold(key[5:])
+        return key if folded in self._removed or is_never_from_clients(folded) else ""
 
 
 class IdentityHeaders:
@@ -49,8 +80,8 @@ class IdentityHeaders:
         self._names = (names.user, names.client, names.scope)
         self._keys = {name: environ_key(name) for name in self._names}
         self._cookie_names = frozenset(cookie_names)
-        own = filter(None, (*self._names, remote_user_header))
-        never = NEVER_FROM_CLIENTS.union(map(fold, own))
+        own = (*self._names, *names.remove, remote_user_header)
+        never = frozenset(map(fold, filter(None, own)))
         self._claims_of_proxies = _Claims(never)
         self._claims_of_clients = _Claims(never | TRUSTED_PROXY_ONLY)
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def check(path: Path, *, ask_store: bool) -> None:
     """Say every fault of the configuration file; exit status 2 if there is one.
 
-    With --store, a store that does not answer is a fault as well. A store that answers and is set
-    up so that it can lose grants is a warning, which does not change the exit status.
+    With --store, a store that does not answer is a fault as well. A store that can lose grants, or
+    has tokens of a secret key that is not in the file, is a warning; the exit status stays 0.
     """
     from gateway.config.file import load_config
+    from gateway.config.proposals import proposals
 
     with words_for_errors():
         settings = load_config(path)
@@ -34,6 +35,8 @@ def check(path: Path, *, ask_store: bool) -> None:
     users = count_of(len(settings.sign_in.users), "user")
     click.echo(f"{path}: no fault. {clients}, {routes}, {users}.")
     click.echo(f"A path that no route matches: {_unmatched(settings)} ([access] unmatched).")
+    for proposal in proposals(settings):
+        click.echo(f"note: {proposal}")
     if ask_store:
         _check_store(path)
 
@@ -48,9 +51,12 @@ def _unmatched(settings: Settings) -> str:
 
 def _check_store(path: Path) -> None:
     from gateway.store.diagnostics import store_warnings
+    from gateway.store.key_check import secret_key_warning
 
-    with open_core(path) as (core, _):
-        warnings = store_warnings(core.redis)
+    with open_core(path) as (core, settings):
+        warnings = [f"store {each.server}: {each.text}" for each in store_warnings(core.redis)]
+        if (about_keys := secret_key_warning(core.redis, settings)) is not None:
+            warnings.append(about_keys)
     for warning in warnings:
-        click.echo(f"warning: store {warning.server}: {warning.text}")
+        click.echo(f"warning: {warning}")
     click.echo(f"the store answers. {count_of(len(warnings), 'warning')}.")

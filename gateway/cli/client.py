@@ -27,6 +27,7 @@ def client() -> None:
 @click.argument("client_id")
 @click.option("--name", help="What the confirmation page calls it; by default the id.")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Once for each.")
+@click.option("--loopback-ports", is_flag=True, help="http://localhost/… is good with any port.")
 @click.option("--scope", "scopes", multiple=True, help="Once for each.")
 @click.option(
     "--grant-type",

@@ -12,6 +12,7 @@ from gateway.cli.client import client
 from gateway.cli.config import config
 from gateway.cli.demo import demo
 from gateway.cli.grant import grant
+from gateway.cli.init import init
 from gateway.cli.secrets import hash_password, new_secret
 from gateway.cli.serve import serve
 
@@ -22,5 +23,5 @@ def main() -> None:
     """An OAuth 2.0 authorization gateway in front of any backend."""
 
 
-for _command in (serve, check, config, hash_password, new_secret, client, grant, demo):
+for _command in (init, serve, check, config, hash_password, new_secret, client, grant, demo):
     main.add_command(_command)

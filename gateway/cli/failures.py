@@ -16,11 +16,10 @@ class Failure(click.ClickException):
 
 @contextmanager
 def words_for_errors() -> Iterator[None]:
-    """Turn the errors of a faulty configuration or a store out of reach into a Failure."""
+    """Turn the errors of a faulty configuration or of an unusable store into a Failure."""
     from gateway.config.file import ConfigError
     from gateway.store.embedded import EmbeddedStoreError
     from gateway.store.format_check import UnreadableStoreError
-    from gateway.store.redis_client import StoreUnavailable
 
     try:
         yield
@@ -28,5 +27,3 @@ def words_for_errors() -> Iterator[None]:
         raise Failure(str(error)) from None
     except EmbeddedStoreError as error:
         raise Failure(f"the embedded store does not run: {error}") from None
-    except StoreUnavailable as error:
-        raise Failure(f"the store does not answer ({error})") from None

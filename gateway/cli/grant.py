@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.operations import CONFIG, count_of, end_grants, open_core
+from gateway.cli.operations import CONFIG, count_of, end_grants, open_core, record
 
 if TYPE_CHECKING:
     from gateway.assembly import Core
@@ -39,14 +39,25 @@ def grant_list(path: Path, user: str | None, client_id: str | None) -> None:
 @CONFIG
 @_USER
 @_CLIENT
-def grant_revoke(path: Path, user: str | None, client_id: str | None) -> None:
-    """End grants; their tokens are refused from this moment on."""
+@click.option("--sessions", is_flag=True, help="Also sign the user out in every browser.")
+def grant_revoke(path: Path, user: str | None, client_id: str | None, *, sessions: bool) -> None:
+    """End grants; their tokens are refused from this moment on.
+
+    Codes on their way end too. Sign-in sessions go on, unless --sessions ends the user's.
+    """
     _require_one(user, client_id)
+    if sessions and (user is None or client_id is not None):
+        raise click.UsageError("--sessions goes with --user, and without --client")
     with open_core(path) as (core, settings):
         ended = end_grants(core, settings, user=user, client_id=client_id)
         # Or a client would have a new grant at once, and nobody would be asked.
         _forget_consents(core, user, client_id)
-    click.echo(f"ended {count_of(ended, 'grant')}")
+        if sessions and user is not None:
+            core.sessions.end_all(user)
+            record(settings, "sign_out", user=user)
+    click.echo(
+        f"ended {count_of(ended, 'grant')}" + _about_sessions(user, client_id, ended=sessions)
+    )
 
 
 @grant.command("repair")
@@ -58,6 +69,12 @@ def grant_repair(path: Path) -> None:
     with open_core(path) as (core, _):
         count = list_live_grants_again(core.redis, core.store)
     click.echo(f"listed {count_of(count, 'live grant')}")
+
+
+def _about_sessions(user: str | None, client_id: str | None, *, ended: bool) -> str:
+    if user is None or client_id is not None:
+        return ""
+    return ", and every sign-in session" if ended else "; sign-in sessions go on (--sessions)"
 
 
 def _require_one(user: str | None, client_id: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.failures import words_for_errors
+from gateway.cli.failures import Failure, words_for_errors
 from gateway.protocol.reasons import Why
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def open_core(path: Path) -> Iterator[tuple[Core, Settings]]:
     """Give what decides about grants, connected to its store, and the settings of the file."""
     from gateway import assembly
     from gateway.config.file import load_config
+    from gateway.store.fault_words import fault_words
     from gateway.store.format_check import claim_format
+    from gateway.store.redis_client import StoreUnavailable
 
     with words_for_errors():
         settings = load_config(path)
@@ -41,6 +43,9 @@ def open_core(path: Path) -> Iterator[tuple[Core, Settings]]:
         try:
             claim_format(core.redis, settings.store.key_prefix)
             yield core, settings
+        except StoreUnavailable as error:
+            words = fault_words(error, settings.store)
+            raise Failure(f"the store does not answer ({words})") from None
         finally:
             core.redis.close()
 

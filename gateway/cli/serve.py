@@ -19,7 +19,7 @@ def serve(path: Path, listen: str | None) -> None:
     from gateway.config.file import load_config
 
     try:
-        from gateway.server import standalone
+        from gateway.server import listener, standalone
     except ImportError as error:
         raise Failure(
             f"{error.name} is missing: install the extra, pip install '.[server]'"
@@ -29,5 +29,5 @@ def serve(path: Path, listen: str | None) -> None:
             raise Failure(f"--listen {listen}: {fault}")
         try:
             standalone.serve(lambda: standalone.with_listen(load_config(path), listen))
-        except standalone.CannotListen as error:
+        except listener.CannotListen as error:
             raise Failure(str(error)) from None

@@ -54,8 +54,9 @@ def presented_client(authorization: str | None, parameters: Parameters) -> Prese
 def basic_credentials(authorization: str) -> Presented:
     """RFC 7617 §2, with both parts form-encoded as RFC 6749 §2.3.1 demands.
 
-    Many clients do not encode their secret. So a '+' in it is read in both ways: as a space,
-    and as a '+'. Raises OAuthError ``invalid_client``.
+    Many clients do not encode their id and their secret. So the secret has up to three readings:
+    decoded as a form, decoded but for '+', and as it was sent. An id that is no form is taken as
+    it was sent. Raises OAuthError ``invalid_client``.
     """
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
@@ -65,18 +66,24 @@ def basic_credentials(authorization: str) -> Presented:
     except (binascii.Error, UnicodeError):
         raise invalid_client(Why.MALFORMED_BASIC) from None
     client_id, colon, secret = decoded.partition(":")
-    if not colon or not client_id or _BAD_PERCENT.search(decoded) or _CONTROL.search(decoded):
+    if not colon or not client_id or _CONTROL.search(decoded):
         raise invalid_client(Why.MALFORMED_BASIC)
-    try:
-        client_id = unquote(client_id.replace("+", " "), errors="strict")
-        as_form = unquote(secret.replace("+", " "), errors="strict")
-        as_text = unquote(secret, errors="strict")
-    except UnicodeError:
-        raise invalid_client(Why.MALFORMED_BASIC) from None
+    client_id = _form_decoded(client_id.replace("+", " ")) or client_id
     if client_id_grammar(client_id) is not None:
         raise invalid_client(Why.MALFORMED_BASIC)
+    readings = _form_decoded(secret.replace("+", " ")), _form_decoded(secret), secret
     # RFC 6749 §2.3.1: an empty secret counts as omitted.
-    return Presented(client_id, tuple(dict.fromkeys(filter(None, (as_form, as_text)))))
+    return Presented(client_id, tuple(dict.fromkeys(filter(None, readings))))
+
+
+def _form_decoded(text: str) -> str | None:
+    """Return ``text`` without its percent-escapes, ``None`` if a '%' in it starts none."""
+    if _BAD_PERCENT.search(text):
+        return None
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeError:
+        return None
 
 
 def authenticated_client(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.config.exposed import exposed_file_fault, secrets_in
 from gateway.config.faults import Report, read
 from gateway.config.places import TOP, ConfigFault
 from gateway.config.raw_tables import RawTables
@@ -50,7 +51,8 @@ def load_config(path: str | os.PathLike[str]) -> Settings:
     """Read a configuration file and the variables ``GATEWAY_…`` of the environment.
 
     Relative paths are relative to the folder of the file. Raises ConfigError, also if there is no
-    such file, or if it is not readable, UTF-8 or TOML.
+    such file, if it is not readable, UTF-8 or TOML, or if it holds a secret and is open to every
+    user of the machine.
     """
     return read_configuration(path).settings
 
@@ -59,7 +61,8 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     """Do as :func:`load_config`, and tell as well where each value comes from."""
     name = os.fspath(path)
     try:
-        content = Path(name).read_bytes()
+        with Path(name).open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read()
     except OSError as error:
         raise ConfigError([ConfigFault(name, f"cannot be read: {error.strerror}")]) from None
     try:
@@ -67,7 +70,7 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError([ConfigFault(name, f"is not UTF-8 at byte {error.start}")]) from None
-    return _configuration(text, name, Path(name).absolute().parent, os.environ)
+    return _configuration(text, name, Path(name).absolute().parent, os.environ, mode)
 
 
 def settings_from_toml(text: str, *, base: Path, environ: Mapping[str, str]) -> Settings:
@@ -90,15 +93,21 @@ def client_faults(client: Client, settings: Settings) -> tuple[str, ...]:
     return tuple(str(fault) for fault in report.faults)
 
 
-def _configuration(text: str, name: str, base: Path, environ: Mapping[str, str]) -> Configuration:
+def _configuration(
+    text: str, name: str, base: Path, environ: Mapping[str, str], mode: int = 0
+) -> Configuration:
     try:
         file = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError([ConfigFault(name, f"is not TOML: {error}")]) from None
     report = Report()
+    secrets = list(secrets_in(file, Settings))
     sources = Sources(file, base, environ, report)
     settings = read(Settings, sources.tables, base, report)
     _add_clashes(report, clashes(settings))
+    usable = [each for each in secrets if each not in report.unread]
+    if (exposed := exposed_file_fault(name, mode, usable)) is not None:
+        report.faults.append(exposed)
     if report.faults:
         raise ConfigError(map(sources.locate, report.faults))
     return Configuration(settings, sources)

@@ -19,8 +19,6 @@ from gateway.http.header_policy import (
     is_method,
 )
 
-SECRET_KEY_BYTES = 32
-
 #: What a client may be registered for (RFC 6749 §4.1, §4.4 and §6).
 GrantType = Literal["authorization_code", "refresh_token", "client_credentials"]
 GRANT_TYPES: tuple[GrantType, ...] = get_args(GrantType)
@@ -43,6 +41,7 @@ _UNIX_SOCKET = re.compile(r"unix:/[^/\0-\x1f][^\0-\x1f]*")
 _DATABASE = re.compile(r"(/[0-9]{0,5})?")
 _SENTINEL_SERVICE = re.compile(r"(/([A-Za-z0-9._-]+(/[0-9]{0,5})?)?)?")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 #: The schemes of ``store.url``, and what may follow the hosts: a database or a service.
 _STORE_PATHS = {
@@ -56,15 +55,6 @@ _STORE_PATHS = {
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,255}")
-_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
-_SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-_SCRYPT = re.compile(
-    r"scrypt(?::([1-9][0-9]{0,9}):([1-9][0-9]{0,9}):([1-9][0-9]{0,9}))?\$[^$]+\$[0-9a-f]{128}"
-)
-_LEAST_SCRYPT_COST = 128
-_MOST_SCRYPT_MEMORY = 1 << 31
-_PBKDF2 = re.compile(r"pbkdf2(?::sha(?:1|224|256|384|512)(?::[1-9][0-9]*)?)?\$[^$]+\$[0-9a-f]{40,}")
 
 
 # --- Hosts and URLs
@@ -88,6 +78,16 @@ def issuer_fault(issuer: str) -> str | None:
     return path_fault(slash + path) if path else None
 
 
+def origin_fault(origin: str) -> str | None:
+    """RFC 6454 §6.2: an origin, spelled as browsers send it."""
+    if not _ORIGIN.fullmatch(origin):
+        return "must be an origin, as browsers send it: https://app.example"
+    return issuer_fault(origin) if origin.startswith(("http:", "https:")) else None
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
 def listen_fault(address: str) -> str | None:
     """Take ``HOST:PORT``, ``[::1]:8000`` or ``unix:/path``; port 0 is any free one."""
     if address.startswith("unix:"):
@@ -95,6 +95,15 @@ def listen_fault(address: str) -> str | None:
     if not re.search(r":[0-9]+$", address.rpartition("]")[2]):
         return "must be HOST:PORT, [IPV6]:PORT or unix:/path"
     return _authority_fault(address, least_port=0)
+
+
+def socket_mode_fault(mode: str) -> str | None:
+    """Take octal digits as chmod does, without the right of every user to connect."""
+    if re.fullmatch(r"0?[0-7]{3}", mode) is None:
+        return 'must be octal digits such as "0660"'
+    if int(mode, 8) & 0o002:
+        return "must not let every user connect: whoever connects may be taken for a proxy"
+    return None
 
 
 def upstream_url_fault(url: str) -> str | None:
@@ -292,9 +301,26 @@ def not_empty(value: str) -> str | None:
     return None if value.strip() else "must not be empty"
 
 
-def one_line(value: str) -> str | None:
-    """Take a text without control characters: pages, logs and headers show it."""
+def cookie_name_fault(name: str) -> str | None:
+    """Take letters, digits, '_' and '-'; the gateway itself adds the prefix ``__Host-``."""
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(("__host-", "__secure-")):
+        return "must be 1 to 64 letters, digits, '_' or '-', without the prefix __Host-"
+    return None
+
+
+def printable(value: str) -> str | None:
+    """Take no character that a header or a reader could lose: a backend decides by this name."""
     return None if value.isprintable() else "must have no control characters"
+
+
+def one_line(value: str) -> str | None:
+    """Take no control characters: names are shown on pages, in logs and in headers.
+
+    Persian words and emoji have joiners (U+200C, U+200D), and these are no control characters. The
+    marks that turn the direction of a text are: with them a name shows as another one.
+    """
+    text = value.replace("\u200c", "").replace("\u200d", "")
+    return None if text.isprintable() else "must have no control characters"
 
 
 def file_name_fault(name: str) -> str | None:
@@ -309,14 +335,6 @@ def key_prefix_fault(prefix: str) -> str | None:
     return None
 
 
-def secret_key_fault(secret_key: str) -> str | None:
-    """RFC 2104 §3: a key is at least as long as the output of its hash."""
-    size = len(secret_key.encode("utf-8", "surrogateescape"))
-    if size < SECRET_KEY_BYTES:
-        return f"must have at least {SECRET_KEY_BYTES} bytes, not {size}; run `gateway new-secret`"
-    return None
-
-
 def scope_token_fault(scope: str) -> str | None:
     """RFC 6749 §3.3: printable ASCII without space, quotation mark and backslash."""
     return None if _SCOPE_TOKEN.fullmatch(scope) else "must be a scope-token (RFC 6749 section 3.3)"
@@ -327,29 +345,3 @@ def client_id_fault(client_id: str) -> str | None:
     if not _CLIENT_ID.fullmatch(client_id):
         return "must be 1 to 255 printable ASCII characters (RFC 6749 appendix A.1)"
     return None
-
-
-def sha256_fault(hexadecimal: str) -> str | None:
-    """Take the SHA-256 of a secret, but not of an empty one."""
-    if not _SHA256.fullmatch(hexadecimal):
-        return "must be 64 hexadecimal digits, the SHA-256 of the secret"
-    if hexadecimal.lower() == _SHA256_OF_NOTHING:
-        return "is the SHA-256 of an empty secret"
-    return None
-
-
-def password_hash_fault(password_hash: str) -> str | None:
-    """Take ``method$salt$hash`` as :func:`werkzeug.security.generate_password_hash` writes it."""
-    scrypt = _SCRYPT.fullmatch(password_hash)
-    if scrypt is None and not _PBKDF2.fullmatch(password_hash):
-        return "must be a hash as `gateway hash-password` prints it, scrypt:…$salt$hash"
-    if scrypt is not None and scrypt[1] and not _is_scrypt_cost(*map(int, scrypt.groups())):
-        return "has costs that scrypt cannot have; `gateway hash-password` prints good ones"
-    return None
-
-
-def _is_scrypt_cost(cost: int, block_size: int, parallel: int) -> bool:
-    """RFC 7914 §2: a power of two. The bounds follow from the memory that werkzeug allows."""
-    power_of_two = cost & (cost - 1) == 0
-    memory = 132 * cost * block_size * parallel
-    return power_of_two and cost >= _LEAST_SCRYPT_COST and memory < _MOST_SCRYPT_MEMORY

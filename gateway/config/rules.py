@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
+from gateway.config.folders import folder_open_to_all
 from gateway.config.places import TOP, ConfigFault, Place, nearest_name
 from gateway.config.settings import Client, Settings
 from gateway.http.header_policy import fold
@@ -119,9 +122,11 @@ def tls_files_are_for_tls(settings: Settings) -> Iterator[CrossCheckFault]:
             if getattr(settings.store, key) is not None:
                 message = "is for a url that begins with rediss"
                 yield _clash(store.key(key), message, store.key("url"))
-    if settings.upstream.ca_file and not any(url[:6] == "https:" for url in settings.upstream.urls):
-        message = "is for a url that begins with https"
-        yield _clash(upstream.key("ca_file"), message, upstream.key("url"))
+    if not any(url[:6] == "https:" for url in settings.upstream.urls):
+        for key in ("ca_file", "server_name"):
+            if getattr(settings.upstream, key):
+                message = "is for a url that begins with https"
+                yield _clash(upstream.key(key), message, upstream.key("url"))
 
 
 def sentinel_logins_are_for_sentinels(settings: Settings) -> Iterator[CrossCheckFault]:
@@ -167,6 +172,17 @@ def unix_socket_needs_its_proxy_trusted(settings: Settings) -> Iterator[CrossChe
         )
 
 
+def unix_socket_is_in_a_private_folder(settings: Settings) -> Iterator[CrossCheckFault]:
+    """A user who can replace the socket gets the requests that are meant for the gateway."""
+    listen = settings.server.listen
+    if not listen.startswith("unix:"):
+        return
+    with suppress(OSError):
+        if (shared := folder_open_to_all(Path(listen.removeprefix("unix:")).parent)) is not None:
+            message = f"is in a folder that every user may write to: {shared}"
+            yield _clash(TOP.table("server").key("listen"), message)
+
+
 # --- Signing in
 
 
@@ -190,8 +206,8 @@ def password_sign_in_needs_users(settings: Settings) -> Iterator[CrossCheckFault
 
 
 def user_names_are_distinct(settings: Settings) -> Iterator[CrossCheckFault]:
-    """One name is one user."""
-    names = [user.name for user in settings.sign_in.users]
+    """One name is one user; RFC 8265 §3.4 compares names in NFC."""
+    names = [normalize("NFC", user.name) for user in settings.sign_in.users]
     yield from _repetitions(_USERS, "name", names)
 
 
@@ -301,6 +317,7 @@ _RULES: tuple[_Rule, ...] = (
     endpoint_paths_are_distinct,
     audit_folder_is_there,
     unix_socket_needs_its_proxy_trusted,
+    unix_socket_is_in_a_private_folder,
     remote_user_header_needs_trusted_proxies,
     password_sign_in_needs_users,
     user_names_are_distinct,
@@ -330,7 +347,8 @@ def _clients(settings: Settings) -> Iterator[tuple[Place, Client]]:
 
 
 def _identity_headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield from settings.identity
+    identity = settings.identity
+    yield from (("user", identity.user), ("client", identity.client), ("scope", identity.scope))
 
 
 def _unknown_scopes(

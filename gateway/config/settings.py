@@ -18,6 +18,7 @@ from gateway.config.grammar import GRANT_TYPES, issuer_fault, scope_token_fault
 from gateway.config.tables.oauth import (
     Access,
     Client,
+    Cors,
     EndpointPaths,
     Identity,
     Provider,
@@ -34,6 +35,7 @@ __all__ = [
     "Access",
     "AuditLog",
     "Client",
+    "Cors",
     "EndpointPaths",
     "Identity",
     "Limits",
@@ -84,3 +86,4 @@ class Settings(Table):
     access: Access = Access()
     routes: Tables[Route] = ()
     identity: Identity = Identity()
+    cors: Cors = Cors()

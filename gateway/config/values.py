@@ -15,7 +15,12 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict, ValidationInfo
 
-from gateway.config.grammar import file_name_fault, not_empty, one_line, secret_key_fault
+from gateway.config.credential_grammar import secret_key_fault
+from gateway.config.grammar import (
+    file_name_fault,
+    not_empty,
+    one_line,
+)
 from gateway.http.peers import UNIX, TrustedPeer
 
 K = TypeVar("K")

@@ -8,7 +8,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from gateway.server.standalone import CannotListen
+from gateway.server.listener import CannotListen
 
 _LOOPBACK = "127.0.0.1"
 _BACKEND_PORT = 8080

@@ -18,19 +18,21 @@ from gateway.config.settings import Settings
 from gateway.demo.addresses import Addresses, listen
 from gateway.demo.files import write_settings
 from gateway.demo.walkthrough import Walkthrough
-from gateway.server.standalone import CannotListen, StandaloneGateway
+from gateway.server.listener import CannotListen
+from gateway.server.standalone import StandaloneGateway
 from gateway.store.embedded import EmbeddedStore
 
 __all__ = ["CannotListen", "run"]
 
-_FOLDER = Path("gateway-data")
+#: Not ``gateway-data``: a gateway that is set up here must not find the demo's tokens in its store.
+_FOLDER = Path("gateway-demo")
 _SITES_END_SECONDS = 5.0
 
 
 def run(port: int, client_port: int = 3000, backend_port: int | None = None) -> None:
     """Run everything in the foreground until a signal stops it.
 
-    The files are in ``gateway-data`` of the current folder. Raises CannotListen if a port is in
+    The files are in ``gateway-demo`` of the current folder. Raises CannotListen if a port is in
     use, ConfigError if a file cannot be written, and EmbeddedStoreError.
     """
     listeners = listen(port, client_port, backend_port)

@@ -1,4 +1,4 @@
-"""The demo's files in ``gateway-data``: its secret key and its configuration."""
+"""The demo's files in ``gateway-demo``: its secret key and its configuration."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ class RedirectedError(OAuthError):
     def __init__(self, fault: OAuthError, destination: Destination) -> None:
         super().__init__(fault.oauth2_error, fault.reason, fault.parameter)
         self.about(client_id=fault.client_id)
+        self.sent = fault.sent
         self.destination = destination
 
 
@@ -104,7 +105,7 @@ def _single(pairs: Pairs, name: str, client_id: str | None = None) -> str | None
         return _value(pairs, name)
     except OAuthError as fault:
         ours = fatal(fault.description, fault.reason, fault.parameter)
-        raise ours.about(client_id=client_id) from None
+        raise ours.about(client_id=client_id, parameters=dict(pairs)) from None
 
 
 def _state(pairs: Pairs) -> str | None:
@@ -128,14 +129,19 @@ def known_client(client_id: str, clients: Clients) -> RegisteredClient:
 
 
 def registered_redirect_uri(parameters: Parameters, client: Client) -> Destination:
-    """RFC 6749 §3.1.2.3: a registered URI; it may be left out where there is just one."""
+    """RFC 6749 §3.1.2.3: a registered URI; it may be left out where there is just one.
+
+    RFC 8252 §7.3: the port of a loopback address is the client's choice.
+    """
     asked = parameters.get("redirect_uri")
     if asked is None and len(client.redirect_uris) != 1:
         raise fatal(
             "The parameter redirect_uri is missing, and the application has no single one.",
             Why.MISSING_REDIRECT_URI,
         )
-    if asked is not None and not matches_registered(asked, client.redirect_uris):
+    if asked is not None and not matches_registered(
+        asked, client.redirect_uris, loopback_ports=client.loopback_ports
+    ):
         raise fatal("The redirect_uri is not registered for this application.", Why.REDIRECT_URI)
     return Destination(asked or client.redirect_uris[0], asked is not None, parameters.get("state"))
 

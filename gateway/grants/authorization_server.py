@@ -87,7 +87,7 @@ class AuthorizationServer:
                 URI, body=request_body(parameters, context)
             )
         except OAuthError as fault:
-            fault.about(client_id=parameters.get("client_id"))
+            fault.about(client_id=parameters.get("client_id"), parameters=dict(pairs))
             if fault.is_fatal:
                 raise
             raise RedirectedError(fault, context.destination) from None
@@ -107,13 +107,18 @@ class AuthorizationServer:
         )
         return AuthorizationResponse(context.code, context.grant, headers["Location"])
 
-    def exchange(self, registered: RegisteredClient, parameters: Parameters) -> TokenResponse:
-        """Answer a token request of an authenticated client (RFC 6749 §3.2)."""
-        context = TokenContext(registered)
+    def exchange(
+        self, registered: RegisteredClient, parameters: Parameters, network: str = ""
+    ) -> TokenResponse:
+        """Answer a token request of an authenticated client (RFC 6749 §3.2).
+
+        ``network`` is where the request comes from.
+        """
+        context = TokenContext(registered, network)
         _, members, _ = self._token.create_token_response(
             URI, body=request_body(parameters, context)
         )
-        return TokenResponse(json.loads(members), context.response.grant)
+        return TokenResponse(json.loads(members), context.response.grant, context.is_elsewhere)
 
     def revoke(
         self, registered: RegisteredClient | None, parameters: Parameters

@@ -90,7 +90,8 @@ class IntrospectionValidator(Validator):
 def _claims(party: AccessToken | Grant, client: Client, kind: Claims) -> Claims | None:
     if party.client_id != client.client_id and not client.introspect_any:
         return None
-    claims: Claims = {"scope": party.scope, "client_id": party.client_id}
+    claims: Claims = {"scope": party.scope} if party.scope else {}
+    claims["client_id"] = party.client_id
     if party.user is not None:
         claims |= {"username": party.user, "sub": party.user}
     return claims | kind

@@ -22,16 +22,12 @@ class LiveGrants:
         redeemed = (grant for grant in self._all(user, client_id) if grant.redeemed)
         return sorted(redeemed, key=lambda grant: grant.since, reverse=True)
 
-    def end(self, grant: Grant) -> None:
-        """End a grant with all its tokens."""
-        self._store.end_grant(grant.grant_id)
-
     def end_all(self, *, user: str | None = None, client_id: str | None = None) -> Iterator[Grant]:
         """End the grants of a user, of a client, or of a user with a client; yield each.
 
-        Each step of the iterator ends one grant.
+        Each step of the iterator ends one grant. A grant whose code is not redeemed yet ends as
+        well: it would give tokens in a moment.
         """
-        # A grant whose code is not redeemed yet ends as well: it would give tokens in a moment.
         for grant in self._all(user, client_id):
             self._store.end_grant(grant.grant_id)
             yield grant

@@ -44,9 +44,11 @@ class RefreshFlow(RefreshTokenGrant):
             client_id=client_of(request).client_id,
             scope=scope,
             candidates=candidates,
+            network=context.network,
         )
         given = candidates[issued.candidate if isinstance(issued, Issued) else 0]
         context.response = token_response(self._parts, issued, given.access, given.refresh)
+        context.is_elsewhere = isinstance(issued, Issued) and issued.is_elsewhere
 
 
 def _candidate(key: TokenKey, presented: Token, scope: str) -> RefreshCandidate:

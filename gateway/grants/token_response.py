@@ -25,10 +25,14 @@ from gateway.tokens.token import Token
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """The members of a successful response (RFC 6749 §5.1), and the grant it came from."""
+    """The members of a successful response (RFC 6749 §5.1), and the grant it came from.
+
+    ``is_elsewhere``: it repeats a response that another network got.
+    """
 
     members: Mapping[str, Any] = field(repr=False)
     grant: Grant
+    is_elsewhere: bool = False
 
     @property
     def access_token(self) -> str:
@@ -47,19 +51,22 @@ class TokenResponse:
 
     @property
     def scope(self) -> str:
-        """The scope of the access token."""
-        return str(self.members["scope"])
+        """The scope of the access token, '' if it has none."""
+        return str(self.members.get("scope", ""))
 
 
 @dataclass(slots=True)
 class TokenContext:
     """One token request: who sends it, and what it gives.
 
-    ``presented`` is the code or refresh token, once its flow has read it. ``response`` is there
-    once the script has issued.
+    ``network`` is where it comes from, if that is known. ``presented`` is the code or refresh
+    token, once its flow has read it. ``response`` is there once the script has issued;
+    ``is_elsewhere`` says that another network got it before.
     """
 
     registered: RegisteredClient
+    network: str = ""
+    is_elsewhere: bool = False
     presented: Token = field(init=False)
     response: TokenResponse = field(init=False)
 
@@ -103,7 +110,8 @@ def _members(access: Token, expires_in: int, refresh: Token | None, scope: str) 
     members = {"access_token": access.text, "token_type": "Bearer", "expires_in": expires_in}
     if refresh is not None:
         members["refresh_token"] = refresh.text
-    return members | {"scope": scope}
+    # RFC 6749 §3.3: a scope has one name or more, so an empty one is no member.
+    return members | {"scope": scope} if scope else members
 
 
 def _refusal(refused: Refused) -> OAuthError:

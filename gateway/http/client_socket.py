@@ -20,6 +20,21 @@ WITHIN = "gateway.within"
 #: lines of one name.
 HEADER_LINES = "gateway.header_lines"
 
+#: The environ key of a function of the gateway's own server. The proxy calls it when a request
+#: waits for a connection to the backend: slow uploads may hold them all.
+SHED_SLOW_BODIES = "gateway.shed_slow_bodies"
+
+#: The environ key of a function of the gateway's own server that sends an interim response, such
+#: as 103 Early Hints, to a client that speaks HTTP/1.1.
+SEND_INTERIM = "gateway.send_interim"
+
+#: The environ key of a function of the gateway's middleware: whether the token that a request was
+#: allowed with is not revoked since.
+STILL_ALLOWED = "gateway.still_allowed"
+
+#: The environ key of the names of the header fields as the client wrote them, by environ key.
+FIELD_NAMES = "gateway.field_names"
+
 #: TCP_INFO begins with the connection's state; 1 is ESTABLISHED in every Linux.
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
 _ESTABLISHED = 1

@@ -58,17 +58,28 @@ WRITTEN_BY_GATEWAY = frozenset(
     }
 )
 
-#: The gateway's own server writes these in every response.
-WRITTEN_BY_SERVER = frozenset({"DATE", "SERVER"})
+#: A backend may know these by heart, whatever names are configured: the default identity headers,
+#: those of other authentication proxies, and those that tell of a client certificate (RFC 9440).
+_CLAIMS_OF_IDENTITY = frozenset(
+    {"X_FORWARDED_CLIENT", "X_FORWARDED_SCOPE", "X_FORWARDED_USER"}
+    | {"AUTH_USER", "LOGON_USER", "REMOTE_USER"}
+    | {"X_AUTHENTICATED_USER", "X_AUTH_USER", "X_REMOTE_USER"}
+    | {"REMOTE_EMAIL", "REMOTE_GROUPS", "REMOTE_NAME"}
+    | {"X_FORWARDED_EMAIL", "X_FORWARDED_GROUPS", "X_FORWARDED_PREFERRED_USERNAME"}
+    | {"CLIENT_CERT", "CLIENT_CERT_CHAIN", "X_CLIENT_CERT", "X_FORWARDED_CLIENT_CERT"}
+    | {"TRUE_CLIENT_IP"}
+)
+_CLAIMS_OF_IDENTITY_BEGINNINGS = (
+    *("X_AUTH_REQUEST_", "X_WEBAUTH_", "X_AUTHENTIK_", "X_AMZN_OIDC_"),
+    *("X_GOOG_AUTHENTICATED_USER_", "X_MS_CLIENT_PRINCIPAL"),
+    *("SSL_CLIENT_", "X_SSL_CLIENT_"),
+)
 
-#: The backend gets these from nobody but the gateway, not even from a trusted proxy. The first
-#: three are the default identity headers: a backend may know them by heart, whatever names are
-#: configured. The others ask the backend to take the request for another one than was judged.
-NEVER_FROM_CLIENTS = frozenset(
+#: The backend gets these from nobody but the gateway, not even from a trusted proxy, which may
+#: let the client's own through. The last ones ask the backend to take the request for another one
+#: than was judged.
+NEVER_FROM_CLIENTS = _CLAIMS_OF_IDENTITY | frozenset(
     {
-        "X_FORWARDED_CLIENT",
-        "X_FORWARDED_SCOPE",
-        "X_FORWARDED_USER",
         "X_HTTP_METHOD",
         "X_HTTP_METHOD_OVERRIDE",
         "X_METHOD_OVERRIDE",
@@ -77,10 +88,15 @@ NEVER_FROM_CLIENTS = frozenset(
     }
 )
 
-#: The backend gets these from a trusted proxy alone: they name another method, path or prefix
-#: than was judged.
+#: The backend gets these from a trusted proxy alone: they name another address than the client's,
+#: or another method, path or prefix than was judged.
 TRUSTED_PROXY_ONLY = frozenset(
     {
+        "CF_CONNECTING_IP",
+        "CLIENT_IP",
+        "FASTLY_CLIENT_IP",
+        "X_CLIENT_IP",
+        "X_CLUSTER_CLIENT_IP",
         "X_FORWARDED_METHOD",
         "X_FORWARDED_PATH",
         "X_FORWARDED_PREFIX",
@@ -143,6 +159,11 @@ def connection_options(value: str) -> frozenset[str]:
         return frozenset()
     options = {fold(option.strip(" \t")) for option in value.split(",")}
     return frozenset(options - {"", "CLOSE", "KEEP_ALIVE"})
+
+
+def is_never_from_clients(folded: str) -> bool:
+    """Tell whether the backend never gets a header of this folded name from outside."""
+    return folded in NEVER_FROM_CLIENTS or folded.startswith(_CLAIMS_OF_IDENTITY_BEGINNINGS)
 
 
 class RequestNames(BoundedCache[str]):

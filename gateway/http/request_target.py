@@ -14,8 +14,9 @@ _ORIGIN_FORM = re.compile(r"/[!\"$-~]*")
 _ABSOLUTE_FORM = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)")
 #: Decoding cannot have changed the spelling of these characters, or they mean the same either way.
 _UNAMBIGUOUS_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
-#: RFC 3986 §3.2.2 and §3.2.3 without user information, list separators and quotes.
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]+)(?::[0-9]*)?")
+#: RFC 3986 §3.2.2 and §3.2.3 without user information, list separators and quotes. A host has 255
+#: characters at most, and a port five: the gateway remembers lines for the hosts it has seen.
+_HOST = re.compile(r"(?!.{262})(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]+)(?::[0-9]*)?")
 
 
 def is_origin_form(target: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Self
 
 from oauthlib.oauth2 import (
@@ -30,6 +31,12 @@ from oauthlib.oauth2 import (
 
 from gateway.protocol.reasons import Why
 
+#: The parameters whose refused value the audit log has: they are no secrets.
+_LOGGED = frozenset({"redirect_uri", "scope"})
+_LOGGED_CHARACTERS = 300
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
 
 class OAuthError(Exception):
     """A refusal in RFC 6749's terms (§4.1.2.1, §5.2).
@@ -37,7 +44,7 @@ class OAuthError(Exception):
     ``oauth2_error`` is oauthlib's: its code, description and status are what the client gets.
     The rest is for the audit log alone: ``reason``, and ``parameter`` where the reason is about
     one; ``client_id``, ``user`` and ``grant_id`` say whom and what it is about, as far as that is
-    known.
+    known; ``sent`` is the redirect_uri or the scope that was refused.
     """
 
     def __init__(self, oauth2_error: OAuth2Error, reason: Why, parameter: str = "") -> None:
@@ -48,6 +55,7 @@ class OAuthError(Exception):
         self.client_id: str | None = None
         self.user: str | None = None
         self.grant_id: str | None = None
+        self.sent: dict[str, str] = {}
 
     @property
     def error(self) -> str:
@@ -80,12 +88,26 @@ class OAuthError(Exception):
         client_id: str | None = None,
         user: str | None = None,
         grant_id: str | None = None,
+        parameters: Mapping[str, str] = _NOTHING,
     ) -> Self:
-        """Add whom and what the refusal is about, where that was not known before."""
+        """Add whom and what the refusal is about, where that was not known before.
+
+        ``parameters`` are those of the request, as they were sent.
+        """
         self.client_id = self.client_id or client_id
         self.user = self.user or user
         self.grant_id = self.grant_id or grant_id
+        self.sent = self.sent or self._refused(parameters)
         return self
+
+    def _refused(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Return the parameter that the reason is about, if it may be in a log."""
+        name = self.parameter or self.reason.value
+        if name not in _LOGGED or name not in parameters:
+            return {}
+        value = parameters[name]
+        is_long = len(value) > _LOGGED_CHARACTERS
+        return {name: value[:_LOGGED_CHARACTERS] + "…" if is_long else value}
 
 
 def invalid_request(description: str, why: Why, parameter: str = "") -> OAuthError:

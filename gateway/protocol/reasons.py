@@ -48,6 +48,7 @@ class Why(StrEnum):
     CODE_CHALLENGE_METHOD = "code_challenge_method"
     MISSING_CODE_CHALLENGE = "missing_code_challenge"
     EMPTY_CODE_CHALLENGE = "empty_code_challenge"
+    WAITING_TOO_LONG = "waiting_too_long"
 
     # The user, who was asked or need not be.
     ALLOWED_BY_USER = "allowed_by_user"
@@ -57,6 +58,7 @@ class Why(StrEnum):
     SKIP_CONSENT = "skip_consent"
     NEVER = "never"
     CSRF = "csrf"
+    NO_NAVIGATION = "no_navigation"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a name, no password
 
     # The code or token, as the store knows it (gateway.tokens.grant.Refusal).
@@ -65,6 +67,7 @@ class Why(StrEnum):
     CODE_VERIFIER = "code_verifier"
     REPLAYED = "replayed"
     REUSED = "reused"
+    REPEATED_ELSEWHERE = "repeated_elsewhere"
     USER_OR_CLIENT_REMOVED = "user_or_client_removed"
     SCOPE_REMOVED = "scope_removed"
 

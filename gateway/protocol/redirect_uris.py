@@ -131,6 +131,12 @@ def matches_registered(
     )
 
 
+def names_localhost_without_port(uri: str) -> bool:
+    """Tell whether a registered URI is good for no native application that picks its port."""
+    form = _LOOPBACK_NAME.fullmatch(uri)
+    return form is not None and form.group(1) == "localhost" and form.group(2) is None
+
+
 def _equal_but_for_port(asked: re.Match[str] | None, known: re.Match[str] | None) -> bool:
     if asked is None or known is None:
         return False

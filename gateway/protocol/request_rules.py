@@ -213,6 +213,17 @@ RULES: tuple[tuple[Rule, FormKind], ...] = (
 _READ = [rule for rule, _ in RULES].index(few_fields) + 1
 
 
+def query_pairs(submission: Submission) -> Pairs:
+    """Return the names and values of the query alone. Raises OAuthError ``invalid_request``."""
+    return _pairs(_text(submission.query))
+
+
+def read_text(submission: Submission) -> str:
+    """Return a body as text, within its limits. Raises OAuthError ``invalid_request``."""
+    _run(RULES[: _READ - 1], submission)
+    return submission.text
+
+
 def parse(submission: Submission) -> Pairs:
     """Return the names and values of a submission. Raises OAuthError ``invalid_request``."""
     _run(RULES[:_READ], submission)

@@ -7,21 +7,21 @@ here are pure, over strings.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from wsgiref.types import WSGIEnvironment
 
+from gateway.http.forwarded import elements, node_address
 from gateway.http.header_policy import TOKEN, fold, is_field_value
+from gateway.http.peers import peer_address
 from gateway.http.proxy_errors import bad_request
 from gateway.http.request_target import is_host
 
 
 def forwarded_node(peer: str) -> str:
     """Return an address as RFC 7239 §6 writes it, ``unknown`` if it is no address."""
-    try:
-        address = ip_address(peer.strip(" \t"))
-    except ValueError:
+    address = node_address(peer)
+    if address is None:
         return "unknown"
-    return f'"[{address}]"' if isinstance(address, IPv6Address) else str(address)
+    return f'"[{address}]"' if ":" in address else address
 
 
 @lru_cache(maxsize=4096)
@@ -32,7 +32,7 @@ def new_forwarded_lines(peer: str, scheme: str, host: str, omitted: frozenset[st
     the lines that would name them are left out.
     """
     fields = {
-        "X-Forwarded-For": peer,
+        "X-Forwarded-For": peer_address(peer),
         "X-Forwarded-Host": host,
         "X-Forwarded-Proto": scheme,
         "Forwarded": _element(forwarded_node(peer), host, scheme),
@@ -46,18 +46,22 @@ def extended_forwarded_lines(
     """Return the same lines about a request of a trusted proxy, whose own words come first.
 
     If the proxy sent no Forwarded field, the gateway makes one of the proxy's other fields
-    (RFC 7239 §7.4), so that both say the same. Raises a 400 :class:`ProxyError` for control
-    characters.
+    (RFC 7239 §7.4), and the other way round, so that both say the same. X-Forwarded-For names
+    addresses without ports. Raises a 400 :class:`ProxyError` for control characters.
     """
-    chain = environ.get("HTTP_X_FORWARDED_FOR", "")
+    chain = _addresses(environ.get("HTTP_X_FORWARDED_FOR", ""))
     told_host = environ.get("HTTP_X_FORWARDED_HOST", "")
     told_scheme = environ.get("HTTP_X_FORWARDED_PROTO", "")
     forwarded = environ.get("HTTP_FORWARDED", "")
-    if not forwarded and chain:
+    if forwarded and not chain:
+        chain, first = _chain_of(forwarded)
+        told_host = told_host or first.get("host", "")
+        told_scheme = told_scheme or first.get("proto", "")
+    elif chain and not forwarded:
         forwarded = _elements_of(chain, told_host, told_scheme)
     here = _element(forwarded_node(peer), host, scheme)
     fields = {
-        "X-Forwarded-For": _join(chain, peer),
+        "X-Forwarded-For": _join(chain, peer_address(peer)),
         "X-Forwarded-Host": told_host or host,
         "X-Forwarded-Proto": told_scheme or scheme,
         "Forwarded": _join(forwarded, here),
@@ -65,6 +69,22 @@ def extended_forwarded_lines(
     if not all(map(is_field_value, fields.values())):
         raise bad_request("A header field holds control characters.")
     return _lines(fields, omitted)
+
+
+def _addresses(chain: str) -> str:
+    """Return X-Forwarded-For without ports and brackets. What is no address stays."""
+    if not chain:
+        return ""
+    return ", ".join(node_address(node) or node.strip(" \t") for node in chain.split(","))
+
+
+def _chain_of(forwarded: str) -> tuple[str, dict[str, str]]:
+    """Return the addresses of Forwarded for X-Forwarded-For, and what its first element says."""
+    nodes: list[str] = []
+    element: dict[str, str] = {}
+    for element in elements(forwarded):
+        nodes.insert(0, node_address(element.get("for", "")) or "unknown")
+    return ", ".join(nodes), element
 
 
 def _elements_of(chain: str, host: str, scheme: str) -> str:

@@ -16,6 +16,7 @@ backend and the client together, so that a client that leaves is noticed soon.
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import ssl
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from gateway.http.client_socket import probe_end
-from gateway.proxy.upstream_response import BadResponseError, UpstreamResponse
+from gateway.proxy.upstream_response import BadResponseError, InterimResponse, UpstreamResponse
 
 #: The largest piece that is read from the backend's socket, and held for one request.
 RECEIVE_BYTES = 65_536
@@ -35,6 +36,8 @@ _SHORTEST_SLEEP = 1e-6
 #: A read waits this long for the backend alone before it also watches the client; a client that
 #: keeps sending is looked at again after this long.
 CLIENT_CHECK_SECONDS = 0.5
+#: While a response is under way, its token is validated again after this long.
+RECHECK_SECONDS = 10.0
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: RFC 9110 §15: an early response with this status or a higher one does not want the rest of the
@@ -73,13 +76,21 @@ class ClientLeftError(ConnectionResetError):
         super().__init__(errno.ECONNRESET, "the client closed its connection")
 
 
+class NoLongerAllowedError(UpstreamError):
+    """The token of the request was revoked while its response was under way."""
+
+
 class Exchange:
     """One request and its response on a connected socket.
 
     The timeout of ``sock`` is at most CLIENT_CHECK_SECONDS. ``head_only`` is for a HEAD request,
     ``kept_alive`` for a connection that carried a request before. ``read_timeout`` seconds may
     pass between two bytes in either direction, and nothing lasts beyond ``deadline`` (a time of
-    the monotonic clock). ``client`` is the client's socket, where the server shows it.
+    the monotonic clock). An event stream may be silent for ``stream_timeout`` seconds; 0 is for
+    ever. ``client`` is the client's socket, where the server shows it.
+
+    ``send_interim`` hands interim responses to the client. Every RECHECK_SECONDS of a response
+    ``still_allowed`` is asked, and the response ends if it says no.
     """
 
     __slots__ = (
@@ -88,11 +99,15 @@ class Exchange:
         "_client",
         "_deadline",
         "_kept_alive",
+        "_next_check",
         "_outgoing",
         "_patience",
         "_read_timeout",
         "_send_failed",
+        "_send_interim",
         "_sock",
+        "_still_allowed",
+        "_stream_timeout",
         "_turn_deadline",
         "response",
     )
@@ -104,16 +119,23 @@ class Exchange:
         head_only: bool = False,
         kept_alive: bool = False,
         read_timeout: float = 60.0,
+        stream_timeout: float = 0.0,
         deadline: float | None = None,
         client: socket.socket | None = None,
+        send_interim: Callable[[InterimResponse], object] | None = None,
+        still_allowed: Callable[[], bool] | None = None,
     ) -> None:
         self.response = UpstreamResponse(head_only=head_only)
         self._sock = sock
         self._kept_alive = kept_alive
         self._read_timeout = read_timeout
         self._patience = min(CLIENT_CHECK_SECONDS, read_timeout)
+        self._stream_timeout = stream_timeout
         self._deadline = deadline
         self._client = client
+        self._send_interim = send_interim
+        self._still_allowed = still_allowed
+        self._next_check = monotonic() + RECHECK_SECONDS
         self._any_byte_sent = False
         self._send_failed = False
         self._outgoing: memoryview | bytes = b""
@@ -168,6 +190,7 @@ class Exchange:
         """
         response = self.response
         self._yield_turn()
+        self._recheck()
         data = response.take_body()
         while not data and not response.complete:
             if self._sending:
@@ -250,10 +273,33 @@ class Exchange:
                 response.feed(data)
             except BadResponseError as error:
                 raise BrokenResponseError(str(error)) from None
+            if response.interims:
+                self._hand_on_interims()
         elif response.head_complete and not response.chunked and response.remaining is None:
             response.complete = True
         else:
             raise self._connection_error("closed")
+
+    def _hand_on_interims(self) -> None:
+        interims, self.response.interims = self.response.interims, []
+        if self._send_interim is not None:
+            for interim in interims:
+                self._send_interim(interim)
+
+    def _recheck(self) -> None:
+        """Raise NoLongerAllowedError if the request would not be allowed any more."""
+        if self._still_allowed is None or (now := monotonic()) < self._next_check:
+            return
+        self._next_check = now + RECHECK_SECONDS
+        if self.response.head_complete and not self._still_allowed():
+            raise NoLongerAllowedError("the token was revoked while a response was under way")
+
+    def _longest_silence(self) -> float:
+        """Return how many seconds the backend may be silent now."""
+        response = self.response
+        if not (response.head_complete and response.is_event_stream()):
+            return self._read_timeout
+        return self._stream_timeout or math.inf
 
     def _receive_unchunked(self, response: UpstreamResponse) -> bytes:
         """Read a body that ends at its length or at the end of the connection (RFC 9112 §6.3).
@@ -286,7 +332,7 @@ class Exchange:
                 return self._sock.recv(size)
             except TimeoutError:
                 if silence_deadline is None:
-                    silence_deadline = monotonic() + self._read_timeout - self._patience
+                    silence_deadline = monotonic() + self._longest_silence() - self._patience
                 self._wait(select.POLLIN, silence_deadline)
             except OSError as error:
                 raise self._connection_error("broke") from error
@@ -305,6 +351,8 @@ class Exchange:
         if client is not None:
             poll.register(client, select.POLLIN)
         while (seconds := deadline - monotonic()) > 0:
+            self._recheck()
+            seconds = min(seconds, RECHECK_SECONDS)
             if not polls_client and client is not None:
                 seconds = min(seconds, CLIENT_CHECK_SECONDS)
             ready = [descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)]
@@ -318,7 +366,7 @@ class Exchange:
                     # looked at now and then instead.
                     poll.unregister(client)
                     polls_client = False
-        limit = "total_timeout" if deadline == self._deadline else "read_timeout"
+        limit = "total_timeout" if deadline == self._deadline else "read_timeout or stream_timeout"
         raise UpstreamTimeoutError(f"the backend took longer than upstream.{limit}")
 
     def _connection_error(self, ending: str) -> BrokenResponseError:

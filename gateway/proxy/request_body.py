@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
 from wsgiref.types import WSGIEnvironment
 
-from gateway.http.client_socket import client_socket, limit_silence, time_to_send
+from gateway.http.client_socket import WITHIN, client_socket, limit_silence, time_to_send
 from gateway.http.proxy_errors import ProxyError, bad_request
 
-#: A body of this size at most is read before a connection to the backend is taken, and is sent
-#: together with the head.
+#: A body of this size at most is sent together with the head.
 FIRST_PIECE_BYTES = 65_536
-#: A WSGI server returns nothing before it has the whole size that was asked for. So a fast client's
-#: body is read in larger pieces and a slow client's in smaller ones, which are passed on sooner.
+#: The gateway waits this long for the rest of such a body before it takes a connection to the
+#: backend. The pieces of a slow client are passed on as they come.
+GATHER_SECONDS = 0.2
+#: Most WSGI servers return nothing before they have the whole size that was asked for. So a fast
+#: client's body is read in larger pieces and a slow client's in smaller ones. The gateway's own
+#: server returns the bytes that have come.
 SMALLEST_PIECE_BYTES = 4_096
 LARGEST_PIECE_BYTES = 262_144
 QUICK_SECONDS = 0.005
@@ -41,6 +45,7 @@ class RequestBody:
         "_ended",
         "_environ",
         "_read",
+        "_reads_on_arrival",
         "_remaining",
         "_size",
         "_timeout",
@@ -57,7 +62,9 @@ class RequestBody:
         self.length = length
         self._remaining = length or 0
         self._ended = length == 0
-        self._read: Callable[[int], bytes] = environ["wsgi.input"].read
+        stream = environ["wsgi.input"]
+        self._reads_on_arrival = hasattr(stream, "read1")
+        self._read: Callable[[int], bytes] = stream.read1 if self._reads_on_arrival else stream.read
         self._client = client_socket(environ)
         self._environ = environ
         self._timeout = timeout
@@ -76,6 +83,21 @@ class RequestBody:
         """Whether :meth:`next` has returned every byte."""
         return self._ended
 
+    def first(self) -> bytes:
+        """Return the first piece: all of a small body, if that comes soon.
+
+        Raises the errors of :meth:`next`.
+        """
+        data = self.next()
+        within = self._environ.get(WITHIN)
+        if self._ended or within is None or self.length is None or self.length > FIRST_PIECE_BYTES:
+            return data
+        pieces = [data]
+        with suppress(TimeoutError), within(GATHER_SECONDS):
+            while not self._ended:
+                pieces.append(self._count(self._read_well_formed(self._remaining)))
+        return b"".join(pieces)
+
     def next(self) -> bytes:
         """Return the next piece, b"" after the last one.
 
@@ -90,7 +112,10 @@ class RequestBody:
                 self._ended = True
                 return _LAST_CHUNK
             return b"%X\r\n%b\r\n" % (len(data), data)
-        data = self._read_piece(min(self._size, self._remaining))
+        return self._count(self._read_piece(min(self._size, self._remaining)))
+
+    def _count(self, data: bytes) -> bytes:
+        """Count ``data`` as a part of the Content-Length."""
         if not data:
             raise bad_request("The body is shorter than its Content-Length.")
         self._remaining -= len(data)
@@ -101,7 +126,10 @@ class RequestBody:
         """Read up to ``size`` bytes, and adapt the size of the next piece to the client's speed."""
         started = monotonic()
         data = self._read_by_deadline(size)
-        if monotonic() - started < QUICK_SECONDS:
+        if self._reads_on_arrival:
+            full = len(data) == size
+            self._size = min(size * 2, LARGEST_PIECE_BYTES) if full else FIRST_PIECE_BYTES
+        elif monotonic() - started < QUICK_SECONDS:
             self._size = min(self._size * 2, LARGEST_PIECE_BYTES)
         else:
             self._size = max(self._size // 2, SMALLEST_PIECE_BYTES)
@@ -129,9 +157,16 @@ class RequestBody:
 
     def _read_or_refuse(self, size: int) -> bytes:
         try:
-            return self._read(size)
+            return self._read_well_formed(size)
         except TimeoutError:
             raise _too_slow() from None
+
+    def _read_well_formed(self, size: int) -> bytes:
+        """Read, and raise a 400 for a malformed body, or TimeoutError."""
+        try:
+            return self._read(size)
+        except TimeoutError:
+            raise
         except Exception as error:
             # Each server raises its own errors for a body that is malformed or cut off.
             raise bad_request("The body cannot be read.") from error

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
 from gateway.config.settings import Server, Upstream
+from gateway.http.client_socket import FIELD_NAMES
 from gateway.http.header_policy import (
     CONTROL_CHARACTER,
     FRAMING,
@@ -33,6 +34,7 @@ from gateway.proxy.forwarded_headers import (
 #: The sets of identity headers differ by route at most. More sets than these are not remembered.
 _REMEMBERED_PLANS = 64
 _CONTENT_TYPE = "Content-Type: "
+_NO_NAMES: dict[str, str] = {}
 
 
 class _Plan(NamedTuple):
@@ -99,8 +101,10 @@ class RequestHead:
         names = plan.names
         if named := connection_options(environ.get("HTTP_CONNECTION", "")):
             names = names.without(named)
+        # The server may tell how the client wrote a name. A few backends care.
+        written: dict[str, str] = environ.get(FIELD_NAMES, _NO_NAMES)
         fields = [
-            name + value
+            f"{written[key]}: {value}" if key in written else name + value
             for key, value in environ.items()
             if (name := names[key]) and (value or name != _CONTENT_TYPE)
         ]

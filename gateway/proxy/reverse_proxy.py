@@ -19,11 +19,15 @@ import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from time import monotonic
-from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gateway.config.settings import Server, Upstream
-from gateway.http.client_socket import client_socket
+from gateway.http.client_socket import (
+    SEND_INTERIM,
+    SHED_SLOW_BODIES,
+    STILL_ALLOWED,
+    client_socket,
+)
 from gateway.http.header_policy import REFUSED_METHODS, is_method
 from gateway.http.proxy_errors import ProxyError, bad_request, respond
 from gateway.proxy.forwarded_headers import via
@@ -68,15 +72,16 @@ class TruncatedResponseError(ConnectionResetError):
 class Proxy:
     """The WSGI application that forwards to the addresses of ``settings``.
 
-    ``issuer`` names the gateway in Via. Make it after the fork of a worker. Raises ValueError
+    ``name`` stands for the gateway in Via. Make it after the fork of a worker. Raises ValueError
     for an address or an additional header that cannot be used, and OSError for ``ca_file``.
     """
 
-    def __init__(self, settings: Upstream, server: Server, issuer: str) -> None:
+    def __init__(self, settings: Upstream, server: Server, name: str) -> None:
         self._pool = Pool(settings)
-        self._name = urlsplit(issuer).netloc or "gateway"
-        self._head = RequestHead(settings, server, self._name, self._pool.authority)
+        self._name = name
+        self._head = RequestHead(settings, server, name, self._pool.authority)
         self._read_timeout = settings.read_timeout
+        self._stream_timeout = settings.stream_timeout
         self._total_timeout = settings.total_timeout
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -117,11 +122,11 @@ class Proxy:
         body = request_body(environ, self._read_timeout, deadline)
         data = self._head.write(environ, "" if body is None else body.header)
         if body is not None:
-            data += body.next()
+            data += body.first()
         repeatable = body is None and environ["REQUEST_METHOD"] in _REPEATABLE
         idle_seconds = IDLE_SECONDS if repeatable else SAFELY_IDLE_SECONDS
         while True:
-            connection = self._connection(idle_seconds, deadline)
+            connection = self._connection(environ, idle_seconds, deadline)
             exchange = self._exchange(connection, environ, deadline)
             response = ResponseBody(exchange, connection, self._pool)
             try:
@@ -150,13 +155,22 @@ class Proxy:
             head_only=environ["REQUEST_METHOD"] == "HEAD",
             kept_alive=connection.kept_alive,
             read_timeout=self._read_timeout,
+            stream_timeout=self._stream_timeout,
             deadline=deadline,
             client=client_socket(environ),
+            send_interim=environ.get(SEND_INTERIM),
+            still_allowed=environ.get(STILL_ALLOWED),
         )
 
-    def _connection(self, idle_seconds: float, deadline: float | None) -> Connection:
+    def _connection(
+        self, environ: WSGIEnvironment, idle_seconds: float, deadline: float | None
+    ) -> Connection:
         try:
-            return self._pool.acquire(idle_seconds=idle_seconds, deadline=deadline)
+            return self._pool.acquire(
+                idle_seconds=idle_seconds,
+                deadline=deadline,
+                before_wait=environ.get(SHED_SLOW_BODIES),
+            )
         except UpstreamError as error:
             raise failure(error) from error
 

@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from select import POLLIN
 from threading import Condition
@@ -19,7 +20,9 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from gateway.config.settings import Upstream
+from gateway.http.keepalive import notice_dead_peer
 from gateway.proxy import unpatched
+from gateway.proxy.happy_eyeballs import SocketAddress, addresses_of, connect_to_any
 from gateway.proxy.http1 import CLIENT_CHECK_SECONDS, UpstreamError, UpstreamTimeoutError
 
 _log = logging.getLogger("gateway.proxy")
@@ -32,6 +35,9 @@ SAFELY_IDLE_SECONDS = 1.0
 #: An address that refused a connection is tried last for this long, doubled at each failure.
 FIRST_DOWN_SECONDS = 0.5
 LONGEST_DOWN_SECONDS = 30.0
+#: Where there is another address to try, one that does not answer costs a request this long. It is
+#: less than the second after which a lost packet is sent again.
+FAILOVER_SECONDS = 0.5
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -124,41 +130,57 @@ class Connection:
 class Backend:
     """One address: its idle connections, the number in use, and until when it counts as down."""
 
-    def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: Address, context: ssl.SSLContext | None, server_name: str = ""
+    ) -> None:
         self.address = address
         self.idle: deque[Connection] = deque()
         self.in_use = 0
         self.failures = 0
         self.down_until = 0.0
         self._context = context
+        self._server_name = server_name or address.host
+        self._last_good: SocketAddress | None = None
 
-    def connect(self, timeout: float) -> socket.socket:
-        """Connect; each step (one address of the name, TLS) may take ``timeout`` seconds.
+    def connect(self, timeout: float, tls_timeout: float) -> socket.socket:
+        """Connect within ``timeout`` seconds, and agree on TLS with ``tls_timeout`` for each step.
 
         Raises OSError.
         """
-        address = self.address
-        if address.scheme == "unix":
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.settimeout(timeout)
-                sock.connect(address.path)
-            except BaseException:
-                sock.close()
-                raise
-            return sock
-        sock = socket.create_connection((address.host, address.port), timeout)
+        if self.address.scheme == "unix":
+            return self._connect_unix(timeout)
+        sock = self._connect_tcp(timeout)
         try:
+            sock.settimeout(tls_timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_dead_peer(sock)
             if self._context is not None:
                 # A body may last until the end of the connection. Anybody on the way could cut it
                 # short, so TLS has to confirm that end too.
                 sock = self._context.wrap_socket(
-                    sock, server_hostname=address.host, suppress_ragged_eofs=False
+                    sock, server_hostname=self._server_name, suppress_ragged_eofs=False
                 )
         except BaseException:
             sock.close()
             raise
+        return sock
+
+    def _connect_unix(self, timeout: float) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(self.address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _connect_tcp(self, timeout: float) -> socket.socket:
+        """Connect to any address of the name, beginning with the one that was good last time."""
+        addresses = addresses_of(self.address.host, self.address.port)
+        # Sorting keeps the order of the others.
+        addresses.sort(key=lambda address: address != self._last_good)
+        sock, self._last_good = connect_to_any(addresses, timeout)
         return sock
 
 
@@ -178,7 +200,7 @@ class Pool:
             context = ssl.create_default_context(cafile=settings.ca_file)
             context.set_alpn_protocols(["http/1.1"])
         self.backends = [
-            Backend(address, context if address.scheme == "https" else None)
+            Backend(address, context if address.scheme == "https" else None, settings.server_name)
             for address in addresses
         ]
         self._limit = settings.connections
@@ -195,18 +217,23 @@ class Pool:
         return self.backends[0].address.authority
 
     def acquire(
-        self, *, idle_seconds: float = IDLE_SECONDS, deadline: float | None = None
+        self,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        deadline: float | None = None,
+        before_wait: Callable[[], object] | None = None,
     ) -> Connection:
         """Return a usable connection that was idle for at most ``idle_seconds``, or a new one.
 
         Raises :class:`PoolExhaustedError`, :class:`ConnectFailedError` or
         :class:`ConnectTimeoutError`. Nothing lasts beyond ``deadline`` (a time of the monotonic
-        clock). The caller gives the connection back through :meth:`release`.
+        clock). ``before_wait`` is called if all connections are in use. The caller gives the
+        connection back through :meth:`release`.
         """
         failed: list[Backend] = []
         error: OSError | None = None
         while True:
-            backend = self._reserve(failed, deadline)
+            backend = self._reserve(failed, deadline, before_wait)
             if backend is None:
                 if isinstance(error, TimeoutError):
                     raise ConnectTimeoutError("no address accepted a connection in time") from error
@@ -215,19 +242,23 @@ class Pool:
             if connection is not None:
                 return connection
             try:
-                return self._connect(backend, deadline)
+                return self._connect(backend, deadline, last=len(failed) + 1 == len(self.backends))
             except OSError as problem:
                 error = problem
                 failed.append(backend)
                 _log.warning("cannot connect to upstream %s: %s", backend.address, problem)
 
-    def _connect(self, backend: Backend, deadline: float | None) -> Connection:
-        """Connect to an address on which :meth:`_reserve` has counted. Raises OSError."""
-        timeout = self._connect_timeout
+    def _connect(self, backend: Backend, deadline: float | None, *, last: bool) -> Connection:
+        """Connect to an address on which :meth:`_reserve` has counted. Raises OSError.
+
+        Unless it is the ``last`` one, the next address is tried soon.
+        """
+        tls_timeout = self._connect_timeout
         if deadline is not None:
-            timeout = max(0.001, min(timeout, deadline - monotonic()))
+            tls_timeout = max(0.001, min(tls_timeout, deadline - monotonic()))
+        timeout = tls_timeout if last else min(tls_timeout, FAILOVER_SECONDS)
         try:
-            sock = backend.connect(timeout)
+            sock = backend.connect(timeout, tls_timeout)
         except BaseException as error:
             self._unreserve(backend, failed=isinstance(error, OSError))
             raise
@@ -267,7 +298,12 @@ class Pool:
         for connection in idle:
             connection.sock.close()
 
-    def _reserve(self, failed: list[Backend], deadline: float | None) -> Backend | None:
+    def _reserve(
+        self,
+        failed: list[Backend],
+        deadline: float | None,
+        before_wait: Callable[[], object] | None,
+    ) -> Backend | None:
         """Count one connection more at the best address; None if all addresses failed."""
         wait_deadline: float | None = None
         with self._freed:
@@ -282,6 +318,8 @@ class Pool:
                     wait_deadline = now + self._connect_timeout
                     if deadline is not None:
                         wait_deadline = min(wait_deadline, deadline)
+                    if before_wait is not None:
+                        before_wait()
                 if now >= wait_deadline:
                     raise PoolExhaustedError("all upstream.connections are in use")
                 self._waiting += 1

@@ -6,6 +6,9 @@ this file: versions, interim responses, transfer codings and sizes that the requ
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import NamedTuple
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.http.header_policy import ResponseNames, connection_options, fold, is_field_value
@@ -27,13 +30,22 @@ class BadResponseError(Exception):
     """The backend sent no response that could be handed on; the text quotes nothing of it."""
 
 
+class InterimResponse(NamedTuple):
+    """A response with a status of 1xx: its head is all of it."""
+
+    status: int
+    reason: bytes
+    headers: list[tuple[str, str]]
+
+
 class UpstreamResponse:
     """The backend's response to one request, as far as it has been fed.
 
     ``head_only`` is for HEAD. After ``head_complete`` there are ``status``, ``reason``,
     ``version`` and the ``headers`` that are not hop-by-hop. ``remaining`` bytes of the body are to
     come, ``None`` where no length was announced; a ``chunked`` body says itself where it ends.
-    ``persistent`` tells that the connection outlasts the response (RFC 9112 §9.3).
+    ``persistent`` tells that the connection outlasts the response (RFC 9112 §9.3). ``interims``
+    are the interim responses for the client that have come (RFC 9110 §15.2).
     """
 
     __slots__ = (
@@ -49,6 +61,7 @@ class UpstreamResponse:
         "fed",
         "head_complete",
         "headers",
+        "interims",
         "persistent",
         "reason",
         "remaining",
@@ -61,6 +74,7 @@ class UpstreamResponse:
         self.reason = b""
         self.version = ""
         self.headers: list[tuple[str, str]] = []
+        self.interims: list[InterimResponse] = []
         self.fed = 0
         self.head_complete = False
         self.complete = False
@@ -103,6 +117,11 @@ class UpstreamResponse:
         pieces.clear()
         return data
 
+    def is_event_stream(self) -> bool:
+        """Whether the head announces server-sent events, which may be far apart."""
+        types = [value for name, value in self.headers if name.lower() == "content-type"]
+        return any(value.lower().startswith("text/event-stream") for value in types)
+
     def discard(self) -> None:
         """Drop the parser, which holds this object as this object holds it."""
         self._parser = None
@@ -141,14 +160,14 @@ class UpstreamResponse:
         self.version = parser.get_http_version()
         if self.version not in _VERSIONS:
             raise BadResponseError("a version of HTTP that the request did not ask for")
+        if not is_field_value(self.reason.decode("latin-1")):
+            raise BadResponseError("control characters in the reason phrase")
         self.status = parser.get_status_code()
         if self.status < _FIRST_FINAL:
             if self.status < _FIRST_INTERIM or self.status == _SWITCHING_PROTOCOLS:
                 raise BadResponseError("a status that the request did not ask for")
             self._interim = True
             return
-        if not is_field_value(self.reason.decode("latin-1")):
-            raise BadResponseError("control characters in the reason phrase")
         self._judge_framing()
         self._drop_connection_named()
         self.persistent = parser.should_keep_alive()
@@ -165,10 +184,16 @@ class UpstreamResponse:
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        """End the response, or drop an interim one (RFC 9110 §15.2)."""
+        """End the response, or put an interim one aside (RFC 9110 §15.2)."""
         if not self._interim:
             self.complete = True
             return
+        # The gateway's own server answers Expect, so nobody waits for the backend's 100.
+        if self.status != HTTPStatus.CONTINUE:
+            self._drop_connection_named()
+            # RFC 9110 §8.6: none of them has a length.
+            headers = [field for field in self.headers if field[0].lower() != "content-length"]
+            self.interims.append(InterimResponse(self.status, self.reason, headers))
         self._interim = False
         self.reason = b""
         self.remaining = None

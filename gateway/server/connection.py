@@ -8,13 +8,16 @@ of them keeps other greenlets waiting.
 from __future__ import annotations
 
 import errno
+import io
 import socket
-from collections.abc import Iterator
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
 import gevent
+from gunicorn.http.unreader import SocketUnreader
+
+from gateway.server.client_body import ClientBody
 
 #: To keep a connection, the server reads this much of a body that the application left unread.
 DRAIN_BYTES = 65_536
@@ -36,44 +39,83 @@ class ClientTimeout(ConnectionResetError):  # noqa: N818 - named as the field na
         super().__init__(errno.ECONNRESET, "the client took too long")
 
 
-class _Worker(Protocol):
-    """The worker's lists of the connections that it may have to close."""
+class SlowBody(TimeoutError):  # noqa: N818 - named as the field names it
+    """The client sends its body too slowly, while others wait for a connection."""
+
+
+class _Waiting(Protocol):
+    """The connections that wait for their clients, so that somebody may have to close them."""
 
     idle: dict[Connection, None]
     sending: dict[Connection, float]
+    receiving: dict[Connection, None]
 
 
 class Connection:
     """A client's connection.
 
-    ``idle_since`` and ``closing_since`` are times of the monotonic clock; the second one is 0
-    until :meth:`start_closing`. ``head_sent`` says that the head of the present response has been
-    sent, ``awaits_continue`` that the client waits for "100 Continue" before it sends its body
-    (RFC 9110 §10.1.1).
+    ``idle_since``, ``closing_since`` and ``body_since`` are times of the monotonic clock. The
+    second one is 0 until :meth:`start_closing`, the third one unless a request with a body is
+    being answered, of which ``body_bytes`` have come. ``environ`` is that of the present request.
+    ``head_sent`` says that the head of its response has been sent, ``awaits_continue`` that the
+    client waits for "100 Continue" before it sends its body (RFC 9110 §10.1.1).
     """
 
     __slots__ = (
-        "_worker",
+        "_waiting",
         "awaits_continue",
+        "body_bytes",
+        "body_since",
         "closing_since",
+        "environ",
         "greenlet",
         "head_sent",
         "idle_since",
         "sock",
+        "stream",
     )
 
-    def __init__(self, sock: socket.socket, worker: _Worker) -> None:
+    def __init__(self, sock: socket.socket, waiting: _Waiting) -> None:
         self.sock = sock
+        self.stream = ClientStream(self)
         self.greenlet = gevent.getcurrent()
         self.idle_since = 0.0
         self.closing_since = 0.0
+        self.body_since = 0.0
+        self.body_bytes = 0
+        self.environ: dict[str, Any] | None = None
         self.head_sent = False
         self.awaits_continue = False
-        self._worker = worker
+        self._waiting = waiting
 
     def idle(self) -> _IdleTime:
         """Return the context to wait for the head of a request in; the worker may end that wait."""
-        return _IdleTime(self, self._worker)
+        return _IdleTime(self, self._waiting)
+
+    def begin_body(self, body: ClientBody, *, awaits_continue: bool) -> None:
+        """Count the bytes of ``body`` and their time, and invite the client before the first one.
+
+        A request that is refused unread is answered before the client sends its body
+        (RFC 9110 §10.1.1).
+        """
+        self.body_since = monotonic()
+        self.body_bytes = 0
+        self.awaits_continue = awaits_continue
+        if awaits_continue:
+            body.before_first_read = self.send_continue
+
+    def receive(self, size: int) -> bytes:
+        """Wait for bytes of the client, ``size`` at most; b"" when the client sends no more."""
+        if not self.body_since:
+            return self.sock.recv(size)
+        receiving = self._waiting.receiving
+        receiving[self] = None
+        try:
+            data = self.sock.recv(size)
+        finally:
+            receiving.pop(self, None)
+        self.body_bytes += len(data)
+        return data
 
     def start_closing(self) -> None:
         """Close the reading side. A request that has arrived already is still read and answered."""
@@ -91,7 +133,7 @@ class Connection:
         for too long.
         """
         self.head_sent = True
-        sending = self._worker.sending
+        sending = self._waiting.sending
         rest = memoryview(data)
         try:
             while rest:
@@ -107,12 +149,12 @@ class Connection:
             self.awaits_continue = False
             self.sock.sendall(_CONTINUE)
 
-    def drain(self, body: Any) -> bool:
+    def drain(self, body: io.BufferedIOBase, raw_body: ClientBody) -> bool:
         """Read the rest of a request's body; False if the connection has to close instead.
 
         gunicorn would read all of it, and would let no other greenlet run while it comes fast.
         """
-        if self.awaits_continue or body.failed:
+        if self.awaits_continue or raw_body.failed or raw_body.stalled:
             # Nobody knows whether the client sends the body, or where it ends.
             return False
         try:
@@ -120,12 +162,15 @@ class Connection:
                 return True
         except Exception:  # noqa: BLE001 - a malformed rest closes the connection, no more
             return False
-        self._linger()
+        self.linger()
         return False
 
-    def _linger(self) -> None:
+    def linger(self) -> None:
         """RFC 9112 §9.6: after a sudden close, a client that still sends may lose its response."""
-        deadline = monotonic() + LINGER_SECONDS
+        # None of these bytes counts: for a crowded worker this is a slow body.
+        self.body_since, self.body_bytes = monotonic(), 0
+        deadline = self.body_since + LINGER_SECONDS
+        self._waiting.receiving[self] = None
         try:
             self.sock.shutdown(socket.SHUT_WR)
             with gevent.Timeout(LINGER_SECONDS, ClientTimeout):
@@ -133,6 +178,8 @@ class Connection:
                     gevent.sleep(SHORTEST_SLEEP)
         except OSError:
             return
+        finally:
+            self._waiting.receiving.pop(self, None)
 
 
 class _IdleTime:
@@ -141,16 +188,19 @@ class _IdleTime:
     A class, because a generator would cost each request a microsecond more.
     """
 
-    __slots__ = ("_connection", "_worker")
+    __slots__ = ("_connection", "_waiting")
 
-    def __init__(self, connection: Connection, worker: _Worker) -> None:
+    def __init__(self, connection: Connection, waiting: _Waiting) -> None:
         self._connection = connection
-        self._worker = worker
+        self._waiting = waiting
 
     def __enter__(self) -> None:
-        self._connection.head_sent = False
-        self._connection.idle_since = monotonic()
-        self._worker.idle[self._connection] = None
+        connection = self._connection
+        connection.head_sent = False
+        connection.body_since = 0.0
+        connection.environ = None
+        connection.idle_since = monotonic()
+        self._waiting.idle[connection] = None
 
     def __exit__(
         self,
@@ -158,11 +208,29 @@ class _IdleTime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._worker.idle.pop(self._connection, None)
+        self._waiting.idle.pop(self._connection, None)
         return isinstance(error, ClientTimeout)
 
 
-def _read_to_end(body: Any) -> bool:
+class ClientStream(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """The bytes that a client sends, for gunicorn's parser and for the bodies.
+
+    ``head`` has the bytes of a head that is not an ordinary one, as far as they have come.
+    """
+
+    head = b""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.sock)
+        self._connection = connection
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Wait for the next bytes: ``size_hint`` at most, or a few more."""
+        size = max(self.mxchunk, min(size_hint or 0, self.max_body_chunk))
+        return self._connection.receive(size)
+
+
+def _read_to_end(body: io.BufferedIOBase) -> bool:
     """Read within the limits, and return whether that was all of the body."""
     remaining, deadline = DRAIN_BYTES, monotonic() + DRAIN_SECONDS
     with gevent.Timeout(DRAIN_SECONDS, ClientTimeout):
@@ -173,38 +241,3 @@ def _read_to_end(body: Any) -> bool:
             remaining -= len(data)
             gevent.sleep(SHORTEST_SLEEP)
     return False
-
-
-class ContinueOnReadBody:
-    """A request's body whose first read sends "100 Continue" to the client.
-
-    A request that is refused unread is answered before the client sends its body
-    (RFC 9110 §10.1.1).
-    """
-
-    def __init__(self, body: Any, connection: Connection) -> None:
-        self._body = body
-        self._connection = connection
-
-    def read(self, *size: int) -> bytes:
-        """Read as a file does."""
-        self._connection.send_continue()
-        data: bytes = self._body.read(*size)
-        return data
-
-    def readline(self, *size: int) -> bytes:
-        """Read a line as a file does."""
-        self._connection.send_continue()
-        line: bytes = self._body.readline(*size)
-        return line
-
-    def readlines(self, *hint: int) -> list[bytes]:
-        """Read lines as a file does."""
-        self._connection.send_continue()
-        lines: list[bytes] = self._body.readlines(*hint)
-        return lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Iterate over the lines."""
-        self._connection.send_continue()
-        return iter(self._body)

@@ -14,7 +14,7 @@ import gevent
 from gunicorn.http import wsgi
 
 from gateway.http.bounded_cache import BoundedCache
-from gateway.http.client_socket import HEADER_LINES, WITHIN
+from gateway.http.client_socket import FIELD_NAMES, HEADER_LINES, WITHIN
 from gateway.server.request import ClientRequest
 
 Environ = dict[str, Any]
@@ -54,6 +54,7 @@ def environ_of(
     :func:`environ_of_server`.
     """
     headers = request.headers
+    names: dict[str, str] = {}
     environ = {
         **server,
         "wsgi.input": request.body,
@@ -65,14 +66,16 @@ def environ_of(
         "QUERY_STRING": request.query,
         "SERVER_PROTOCOL": "HTTP/{}.{}".format(*request.version),
         HEADER_LINES: headers,
+        FIELD_NAMES: names,
     }
     repeated: dict[str, list[str]] = {}
-    for name, value in headers:
+    for (name, value), written in zip(headers, request.names, strict=True):
         key = _KEYS[name]
         if key in environ:
             repeated.setdefault(key, [environ[key]]).append(value)
         else:
             environ[key] = value
+            names[key] = written
     for key, values in repeated.items():
         # A repeated field becomes one: RFC 9110 §5.3, and RFC 9113 §8.2.3 for cookies.
         environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.sock import close_sockets
 
+from gateway.server.listener import CannotListen
 from gateway.server.worker import WORKER_SIGNALS
 
 
@@ -30,6 +32,19 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """Reload the configuration file; a file with faults changes nothing."""
         if self.app.reload_settings():
             super().handle_hup()
+            try:
+                self.app.share_socket()
+            except CannotListen as error:
+                self.log.error("%s", error)  # noqa: TRY400 - it says all that a traceback would
+
+    def start(self) -> None:
+        """Open the listening sockets. Raises CannotListen."""
+        super().start()
+        try:
+            self.app.share_socket()
+        except CannotListen:
+            close_sockets(self.LISTENERS)
+            raise
 
     def spawn_worker(self) -> Any:
         """Start a worker."""

@@ -11,28 +11,25 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName
 
 from gateway.http.bounded_cache import BoundedCache
-from gateway.http.header_policy import (
-    HOP_BY_HOP,
-    WRITTEN_BY_SERVER,
-    fold,
-    is_field_name,
-    is_field_value,
-)
+from gateway.http.header_policy import HOP_BY_HOP, fold, is_field_name, is_field_value
+from gateway.proxy.upstream_response import InterimResponse
 from gateway.server.connection import Connection
 from gateway.server.request import ClientRequest
 
 
-class _Folded(BoundedCache[str]):
-    """From a name to its folded spelling, "" if the application may not set it."""
+class _LowerCase(BoundedCache[str]):
+    """From a name to its lower case, "" if the application may not set it."""
 
     def compute(self, name: str) -> str:
         if not is_field_name(name):
             raise InvalidResponseHeaderName(repr(name))
-        folded = fold(name)
-        return "" if folded in HOP_BY_HOP or folded in WRITTEN_BY_SERVER else folded
+        return "" if fold(name) in HOP_BY_HOP else name.lower()
 
 
-_FOLDED = _Folded()
+_LOWER_CASE = _LowerCase()
+#: The server looks at these, or writes them itself where the application does not. A proxied
+#: backend's own Date and Server reach the client (RFC 9110 §6.6.1 and §10.2.4).
+_NOTED = frozenset({"content-length", "date", "server"})
 
 
 @lru_cache(maxsize=1)
@@ -58,6 +55,7 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         self._connection = connection
         self._must_close = must_close
         self._head = b""
+        self._noted: set[str] = set()
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """Take over the fields of the response, as gunicorn does, but judge each name once.
@@ -65,14 +63,16 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         Raises gunicorn's errors for a name or value that no field may have, without the value.
         """
         for name, value in headers:
-            folded = _FOLDED[name]
+            kind = _LOWER_CASE[name]
             if not is_field_value(value):
                 raise InvalidResponseHeader(repr(name))
-            if not folded:
+            if not kind:
                 continue
             value = value.strip(" \t")  # noqa: PLW2901
-            if folded == "CONTENT_LENGTH":
-                self.response_length = int(value)
+            if kind in _NOTED:
+                self._noted.add(kind)
+                if kind == "content-length":
+                    self.response_length = int(value)
             self.headers.append((name, value))
 
     def send_headers(self) -> None:
@@ -85,10 +85,12 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
         major, minor = min(self.req.version, (1, 1))
         lines = [
             f"HTTP/{major}.{minor} {self.status}",
-            f"Server: {self.version}",
-            f"Date: {_http_date(int(time.time()))}",
             f"Connection: {'close' if self.closes else 'keep-alive'}",
         ]
+        if "server" not in self._noted:
+            lines.append(f"Server: {self.version}")
+        if "date" not in self._noted:
+            lines.append(f"Date: {_http_date(int(time.time()))}")
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
         lines += [f"{name}: {value}" for name, value in self.headers]
@@ -117,3 +119,17 @@ class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no ty
     def _send_head(self) -> None:
         if self._head:
             self._emit(b"")
+
+
+def interim_head(interim: InterimResponse) -> bytes:
+    """Return the head of an interim response, which is all of it (RFC 9110 §15.2).
+
+    Raises gunicorn's errors for a name or value that no field may have.
+    """
+    lines = [f"HTTP/1.1 {interim.status} {interim.reason.decode('latin-1')}"]
+    for name, value in interim.headers:
+        if not is_field_value(value):
+            raise InvalidResponseHeader(repr(name))
+        if _LOWER_CASE[name]:
+            lines.append(f"{name}: {value}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")

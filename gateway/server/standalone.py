@@ -7,15 +7,11 @@ Every leniency of gunicorn's parser is off.
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import resource
-import socket
-import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
@@ -23,8 +19,15 @@ from gateway.application import reverse_proxy
 from gateway.config.file import ConfigError
 from gateway.config.settings import Settings
 from gateway.middleware import OAuthGateway
+from gateway.server.listener import (
+    CannotListen,
+    must_be_free,
+    share_socket,
+    socket_group_id,
+    socket_umask,
+)
 from gateway.server.master import Master
-from gateway.server.worker import KEEP_ALIVE_SECONDS, MASTER_EXTRA_SECONDS, Worker
+from gateway.server.worker import MASTER_EXTRA_SECONDS, Worker, most_connections
 from gateway.store.embedded import EmbeddedStore, EmbeddedStoreError
 from gateway.store.format_check import UnreadableStoreError
 
@@ -36,10 +39,6 @@ _HEARTBEAT_SECONDS = 30
 _OTHER_FILES = 128
 #: A worker that could not start waits this long before it exits and the next one tries.
 _RETRY_SECONDS = 1.0
-
-
-class CannotListen(Exception):  # noqa: N818 - says what is wrong
-    """The address of ``server.listen`` cannot be used; the message says why."""
 
 
 class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -63,7 +62,9 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
             "workers": server.workers,
             "worker_class": Worker,
             "worker_connections": server.connections,
-            "keepalive": KEEP_ALIVE_SECONDS,
+            "keepalive": server.keep_alive_seconds,
+            # gunicorn makes a unix socket with this, so it never has a wider mode than it may.
+            "umask": socket_umask(server),
             "timeout": _HEARTBEAT_SECONDS,
             "graceful_timeout": math.ceil(server.graceful_seconds) + MASTER_EXTRA_SECONDS,
             "proc_name": "oauth-gateway",
@@ -88,6 +89,10 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         """
         must_be_free(self._settings.server.listen)
         self._prepare(self._settings)
+
+    def share_socket(self) -> None:
+        """Give the unix socket its mode and its group. Raises CannotListen."""
+        share_socket(self._settings.server)
 
     def reload_settings(self) -> bool:
         """Read the configuration file again, and return whether it could be used."""
@@ -124,6 +129,7 @@ class StandaloneGateway(BaseApplication):  # type: ignore[misc]  # gunicorn has 
         Master(self).run()
 
     def _prepare(self, settings: Settings) -> None:
+        socket_group_id(settings.server)
         reverse_proxy(settings).close()
         store = None
         if settings.store.url == "embedded":
@@ -149,40 +155,11 @@ def serve(read_settings: Callable[[], Settings]) -> None:
     application.run()
 
 
-def must_be_free(listen: str) -> None:
-    """Raise CannotListen if ``listen``, ``host:port`` or ``unix:path``, cannot be used."""
-    if listen.startswith("unix:"):
-        _must_be_free_for_a_socket(listen, Path(listen.removeprefix("unix:")))
-        return
-    host, _, port = listen.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            why = (
-                "another program listens there"
-                if error.errno == errno.EADDRINUSE
-                else error.strerror or str(error)
-            )
-            raise CannotListen(f"cannot listen on {listen}: {why}") from None
-
-
-def _must_be_free_for_a_socket(listen: str, path: Path) -> None:
-    try:
-        if not stat.S_ISDIR(path.parent.stat().st_mode):
-            raise CannotListen(f"cannot listen on {listen}: {path.parent} is not a directory")
-        if path.exists() and not path.is_socket():
-            raise CannotListen(f"cannot listen on {listen}: the path is taken")
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from None
-
-
 def raise_file_limit(settings: Settings) -> None:
     """Raise the limit of open files to what the configured connections need, if that is allowed."""
     # For each client one connection, and one to the backend; and the connections to the store.
-    needed = 2 * settings.server.connections + settings.store.connections + _OTHER_FILES
+    clients = most_connections(settings.server.connections)
+    needed = 2 * clients + settings.store.connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

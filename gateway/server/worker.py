@@ -3,8 +3,9 @@
 - The worker exits without dropping a request. It answers the requests in flight and tells their
   clients to close. A client whose connection is kept alive cannot know yet, so its next request is
   still answered for a moment.
-- An idle connection keeps nobody out. While all connections are in use, idle ones close soon and
-  every response closes its connection, so that every client gets a turn.
+- A client that waits keeps nobody out. While all connections are in use, idle ones close soon,
+  slow bodies are refused, and every response closes its connection, so that every client gets a
+  turn. A tenth more connections are accepted then, for the requests of the others.
 - A client that takes nothing of its response is cut off.
 - A client that sends requests without a pause gets its turn and no more.
 - The modules beside this one read requests and write responses. gunicorn's own code for that took
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import signal
 import socket
 import warnings
@@ -27,31 +29,24 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.hub import get_hub
 from gevent.monkey import MonkeyPatchWarning
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http.errors import NoMoreData
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
-from gateway.server.connection import (
-    SHORTEST_SLEEP,
-    ClientTimeout,
-    Connection,
-    ContinueOnReadBody,
-)
+from gateway.http.client_socket import SEND_INTERIM, SHED_SLOW_BODIES
+from gateway.http.keepalive import notice_dead_peer
+from gateway.proxy.upstream_response import InterimResponse
+from gateway.server.connection import SHORTEST_SLEEP, Connection
 from gateway.server.environ import environ_of, environ_of_server
+from gateway.server.error_response import environ_of_refused, error_response
 from gateway.server.parse_errors import status_of
 from gateway.server.request import ClientRequest
-from gateway.server.response import ClientResponse
+from gateway.server.response import ClientResponse, interim_head
+from gateway.server.waiting import CROWDED, FULL, Patience, Waiting
 
-#: A connection may wait this long for a request, up to the end of its head. Most load balancers
-#: keep theirs for 60 s, so they close first, and no request meets a closing connection.
-KEEP_ALIVE_SECONDS = 75
-#: A client may take this long to accept the next byte of its response.
-SEND_SECONDS = 60
 #: When the worker exits, a kept-alive connection has this long for one more request.
 LAST_REQUEST_SECONDS = 0.5
 #: Workers exit by themselves; the master waits this much longer than they may take.
@@ -65,12 +60,19 @@ _REQUESTS_PER_TURN = 16
 
 _DISCONNECTED = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
-#: While no connection is free, an idle one closes after this long.
-_IDLE_SECONDS_WHEN_FULL = 1.0
-#: A client that goes on sending keeps a closing connection open; it is cut off after this long.
-_CLOSING_SECONDS = 1.0
+#: When the configured connections are in use, one for each of these many is accepted still.
+_CONNECTIONS_PER_EXTRA = 10
+#: A worker counts as crowded for this long after a request had to wait for the backend's pool.
+_CROWDED_SECONDS = 5.0
+#: A client may take this long to accept the next byte of its response.
+SEND_SECONDS = 60.0
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_AT_EXIT = 0.05
+
+
+def most_connections(configured: int) -> int:
+    """Return how many connections a worker accepts, when all the configured ones are in use."""
+    return configured + 1 + configured // _CONNECTIONS_PER_EXTRA
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -78,11 +80,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        #: The connections that wait for a request, the longest-waiting first.
-        self.idle: dict[Connection, None] = {}
-        #: The connections that wait for the client to take its response, and since when.
-        self.sending: dict[Connection, float] = {}
-        self._exit_event: Event | None = None
+        self._waiting = Waiting()
+        self._crowded_until = 0.0
+        self._looked_at = 0.0
+        #: Set when the worker has to look at its connections at once, and at the exit.
+        self._wake: Event | None = None
 
     def patch(self) -> None:
         """Let gevent replace what blocks, before the application is built."""
@@ -108,15 +110,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         # Objects that exist now live as long as the worker, so the collector may skip them.
         gc.collect()
         gc.freeze()
-        self._exit_event = Event()
-        self._environ = environ_of_server(self.cfg)
-        self._pool = Pool(self.worker_connections)
+        self._wake = Event()
+        self._environ = {
+            **environ_of_server(self.cfg),
+            SHED_SLOW_BODIES: self._shed_slow_bodies,
+        }
+        self._pool = Pool(most_connections(self.worker_connections))
         servers = [self._listen(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
-            self._close_idle(_IDLE_SECONDS_WHEN_FULL if self._pool.full() else KEEP_ALIVE_SECONDS)
-            self._cut_off_stalled()
-            self._exit_event.wait(_CHECK_SECONDS)
+            patience = self._patience()
+            self._waiting.end(patience)
+            self._looked_at = monotonic()
+            self._wake.wait(patience.check)
+            self._wake.clear()
         for server in servers:
             self._accept_pending(server)
             server.close()
@@ -125,8 +132,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_exit(self, sig: int, frame: object) -> None:
         """Exit, on SIGTERM."""
         super().handle_exit(sig, frame)
-        if self._exit_event is not None:
-            self._exit_event.set()
+        if self._wake is not None:
+            self._wake.set()
 
     def handle(self, listener: Any, client: socket.socket, peer: Any) -> None:
         """Serve a connection, one request after the other, until either side closes it.
@@ -134,9 +141,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         ``listener`` and ``peer`` are addresses, as their sockets give them.
         """
         client.setblocking(True)
-        connection = Connection(client, self)
-        if self._pool.full():
-            self._close_idle(_IDLE_SECONDS_WHEN_FULL)
+        connection = Connection(client, self._waiting)
+        if self._is_crowded():
+            self._look_soon()
         try:
             self._serve(connection, listener, peer)
         except (NoMoreData, gevent.GreenletExit):
@@ -150,11 +157,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             util.close(client)
 
     def _serve(self, connection: Connection, listener: Any, peer: Any) -> None:
-        unreader = SocketUnreader(connection.sock)
         for number in count(1):
             request = None
             with connection.idle():
-                request = ClientRequest(self.cfg, unreader, peer)
+                request = ClientRequest(self.cfg, connection.stream, peer)
             if request is None or not self._respond(request, connection, peer, listener):
                 return
             if number % _REQUESTS_PER_TURN == 0:
@@ -170,9 +176,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         of the response has been sent, so that the caller can still send one.
         """
         environ = environ_of(request, connection.sock, peer, listener, self._environ)
-        connection.awaits_continue = request.expects_100_continue
-        if connection.awaits_continue:
-            environ["wsgi.input"] = ContinueOnReadBody(request.body, connection)
+        connection.environ = environ
+        if request.version >= (1, 1):
+            environ[SEND_INTERIM] = partial(_send_interim, connection)
+        if request.raw_body is not None:
+            connection.begin_body(request.raw_body, awaits_continue=request.expects_100_continue)
         response = ClientResponse(request, connection, partial(self._must_close, connection))
         try:
             # Not a function of its own: one frame more costs each open stream a page of memory.
@@ -194,7 +202,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         if response.closes:
             return False
-        return not request.has_body or connection.drain(request.body)
+        return request.raw_body is None or connection.drain(request.body, request.raw_body)
 
     def _send_error(self, error: BaseException, connection: Connection, peer: Any) -> None:
         """Answer a request that could not be parsed or served."""
@@ -210,16 +218,43 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if connection.head_sent:
             # The client would take these bytes for the rest of the response that broke off.
             return
+        environ = connection.environ or environ_of_refused(connection.stream.head)
         with suppress(Exception):
-            util.write_error(connection.sock, status.value, status.phrase, "")
+            connection.send(error_response(status, environ))
+            # The client may still be sending, and should see the response all the same.
+            connection.linger()
 
     def _must_close(self, connection: Connection) -> bool:
         """Tell whether the response closes the connection although the client would keep it."""
         exiting = not self.alive or connection.closing_since > 0
-        return exiting or self._pool.full() or connection.awaits_continue
+        return exiting or self._is_crowded() or connection.awaits_continue
+
+    def _is_crowded(self) -> bool:
+        """Whether as many connections are in use as are configured, or more."""
+        return len(self._pool) >= int(self.worker_connections)
+
+    def _shed_slow_bodies(self) -> None:
+        """Refuse slow bodies for a while: a request waits for a connection that they may hold."""
+        self._crowded_until = monotonic() + _CROWDED_SECONDS
+
+    def _look_soon(self) -> None:
+        """Let the worker look at its connections, but not after every new one."""
+        if self._wake is not None and monotonic() - self._looked_at >= FULL.check:
+            self._wake.set()
+
+    def _patience(self) -> Patience:
+        """Return how long the clients may take now."""
+        if self._pool.full():
+            return FULL
+        if self._is_crowded():
+            return CROWDED
+        body = CROWDED.body if monotonic() < self._crowded_until else math.inf
+        return Patience(self.cfg.keepalive, SEND_SECONDS, body, _CHECK_SECONDS)
 
     def _listen(self, listener: socket.socket) -> StreamServer:
         listener.setblocking(True)
+        if listener.family != socket.AF_UNIX:
+            notice_dead_peer(listener)
         handle = partial(self.handle, listener.getsockname())
         server = StreamServer(listener, handle=handle, spawn=self._pool)
         if self.cfg.workers > 1:
@@ -243,8 +278,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         while len(self._pool) and (now := monotonic()) < deadline:
             self.notify()
             if now - started >= LAST_REQUEST_SECONDS:
-                self._close_idle(LAST_REQUEST_SECONDS)
-            self._cut_off_stalled()
+                self._waiting.close_idle(LAST_REQUEST_SECONDS)
+            self._waiting.cut_off_stalled(SEND_SECONDS)
             gevent.sleep(_CHECK_SECONDS_AT_EXIT)
         if len(self._pool):
             self.log.warning(
@@ -252,30 +287,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             )
             self._pool.kill(timeout=1)
 
-    def _close_idle(self, seconds: float) -> None:
-        """Close the connections that have waited for a request for ``seconds`` or more."""
-        now = monotonic()
-        for connection in list(self.idle):
-            if now - connection.idle_since < seconds:
-                break
-            if not connection.closing_since:
-                connection.start_closing()
-            elif now - connection.closing_since > _CLOSING_SECONDS:
-                self._cut_off(connection, self.idle)
 
-    def _cut_off_stalled(self) -> None:
-        """Cut off the clients that take nothing of their responses."""
-        now = monotonic()
-        for connection, since in list(self.sending.items()):
-            if now - since > SEND_SECONDS:
-                self._cut_off(connection, self.sending)
-
-    @staticmethod
-    def _cut_off(connection: Connection, waiting: dict[Connection, Any]) -> None:
-        """Raise ClientTimeout in the connection's greenlet, if it is still ``waiting`` then."""
-
-        def throw() -> None:
-            if connection in waiting:
-                connection.greenlet.throw(ClientTimeout)
-
-        get_hub().loop.run_callback(throw)
+def _send_interim(connection: Connection, interim: InterimResponse) -> None:
+    connection.send(interim_head(interim))
+    # The response itself is still to come.
+    connection.head_sent = False

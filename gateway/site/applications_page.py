@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+from time import time
 
 from werkzeug.wrappers import Response
 
@@ -19,7 +21,7 @@ from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Application, Page, Pages
 from gateway.site.responses import page_response, redirect_response
 from gateway.tokens.grant import Grant
-from gateway.tokens.token import GRANT_ID, TokenKeys
+from gateway.tokens.token import TokenKeys
 from gateway.users.sign_in_method import ResourceOwner
 
 
@@ -41,7 +43,7 @@ class ApplicationsPage:
         self._scopes = scopes
         self._pages = pages
         self._browsers = browsers
-        self._form = BrowserForm("applications", browsers, keys)
+        self._form = BrowserForm("applications", browsers, keys, pages)
         self._consents = consents
         self._grants = grants
         self._clients = clients
@@ -70,30 +72,23 @@ class ApplicationsPage:
         if not self._form.is_genuine(request, fields.get("csrf_token"), [owner.name]):
             self._record(request, owner, "refused", why=Why.CSRF)
             return self._show(request, owner, status=403)
-        grant = self._own_grant(owner, fields.get("grant_id", ""))
-        if grant is not None:
-            self._take_back(grant, owner)
-            self._record(
-                request, owner, "allowed", client_id=grant.client_id, grant_id=grant.grant_id
-            )
+        self._take_back(request, owner, fields.get("client_id", ""))
         return redirect_response(request.path, 303)
 
-    def _own_grant(self, owner: ResourceOwner, grant_id: str) -> Grant | None:
-        """Return the grant with this id if it is one of the user's own."""
-        if GRANT_ID.fullmatch(grant_id) is None:
-            return None
-        own = {grant.grant_id: grant for grant in self._grants.live_grants(user=owner.name)}
-        return own.get(grant_id)
-
-    def _take_back(self, grant: Grant, owner: ResourceOwner) -> None:
-        """End the grant, and forget the consent, so that the application has to ask again."""
-        self._grants.end(grant)
-        registered = self._clients.find(grant.client_id)
+    def _take_back(self, request: EndpointRequest, owner: ResourceOwner, client_id: str) -> None:
+        """End every grant of the user to the application, also those whose code is on its way."""
+        registered = self._clients.find(client_id)
         if registered is not None:
+            # The consent goes first: with it, the application could get a new grant meanwhile.
             self._consents.forget(owner.name, registered.client)
+        for grant in self._grants.end_all(user=owner.name, client_id=client_id):
+            self._record(request, owner, "allowed", client_id=client_id, grant_id=grant.grant_id)
 
     def _show(self, request: EndpointRequest, owner: ResourceOwner, status: int = 200) -> Response:
-        grants = self._grants.live_grants(user=owner.name)
+        applications = [
+            self._application(client_id, grants)
+            for client_id, grants in _by_client(self._grants.live_grants(user=owner.name))
+        ]
 
         def render(csrf_token: str) -> Page:
             return self._pages.applications(
@@ -101,20 +96,23 @@ class ApplicationsPage:
                 csrf_token=csrf_token,
                 user_name=owner.display_name,
                 user_detail=owner.display_detail,
-                applications=[self._application(grant) for grant in grants],
+                applications=applications,
                 sign_out_url=self._browsers.sign_out_url(),
             )
 
         return self._form.show(request, [owner.name], render, status)
 
-    def _application(self, grant: Grant) -> Application:
-        registered = self._clients.find(grant.client_id)
+    def _application(self, client_id: str, grants: Sequence[Grant]) -> Application:
+        """Return what the page says of one application, which has all these grants."""
+        registered = self._clients.find(client_id)
+        scopes = dict.fromkeys(name for grant in grants for name in grant.scope.split())
         return Application(
-            grant.grant_id,
-            registered.client.name if registered else grant.client_id,
-            _date(grant.since),
-            _date(grant.used),
-            [self._scopes.get(name, name) for name in grant.scope.split()],
+            client_id,
+            registered.client.name if registered else client_id,
+            since=_date(min(grant.since for grant in grants)),
+            last_used=_date(max(grant.used for grant in grants)),
+            ends=_time_left(max(grant.ends for grant in grants) - int(time())),
+            scopes=[self._scopes.get(name, name) for name in scopes],
         )
 
     def _record(
@@ -123,6 +121,22 @@ class ApplicationsPage:
         self._audit.record(
             "grant.revoke", outcome=outcome, user=owner.name, address=request.address, **members
         )
+
+
+def _by_client(grants: Sequence[Grant]) -> list[tuple[str, list[Grant]]]:
+    """Return the grants of each client; the client with the newest grant comes first."""
+    order = list(dict.fromkeys(grant.client_id for grant in grants))
+    together = sorted(grants, key=lambda grant: order.index(grant.client_id))
+    return [(name, list(own)) for name, own in groupby(together, lambda grant: grant.client_id)]
+
+
+def _time_left(seconds: int) -> str:
+    """Say in words how long that is: ``in 90 days at the latest``."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        count = round(seconds / length)
+        if count > 1:
+            return f"in {count} {unit}s at the latest"
+    return "in a minute"
 
 
 def _date(seconds: int) -> str:

@@ -16,6 +16,7 @@ from gateway.http.peers import TrustedProxies
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
 from gateway.protocol.reasons import Why
+from gateway.site.cross_origin import ANY_ORIGIN, preflight_headers
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.pages import Pages
 from gateway.site.responses import error_response, frappe_response, page_response
@@ -26,18 +27,6 @@ from gateway.users.sign_in_method import BackendUnreachable
 logger = logging.getLogger("gateway.endpoints")
 
 Handler = Callable[[EndpointRequest], Response]
-
-# Scripts of pages of other origins ask for tokens too (RFC 9700 §2.6 lets them). The endpoints
-# that they call read no cookie, so there is nothing that another origin could borrow.
-_CROSS_ORIGIN = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After",
-}
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
-    "Access-Control-Max-Age": "86400",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +90,7 @@ class Dispatcher:
         )
         response = self._answer(endpoint, request)
         if endpoint.cross_origin:
-            response.headers.extend(_CROSS_ORIGIN)
+            response.headers.extend(ANY_ORIGIN)
         return response
 
     def _endpoint_above(self, path: str) -> Endpoint:
@@ -111,8 +100,12 @@ class Dispatcher:
     def _answer(self, endpoint: Endpoint, request: EndpointRequest) -> Response:
         if endpoint.methods is not None and request.method not in endpoint.methods:
             if endpoint.cross_origin and request.method == "OPTIONS":
-                return Response(b"", 204, _PREFLIGHT)
+                return Response(b"", 204, preflight_headers(request.environ))
             return self._method_not_allowed(endpoint, request)
+        if endpoint.for_people and not is_navigation(request):
+            self._refused(endpoint, request, Why.NO_NAVIGATION)
+            description = "This page is for people: no script and no frame may ask for it."
+            return self._error(endpoint, request, 403, "access_denied", description, headers={})
         try:
             return endpoint.handler(request)
         except OAuthError as fault:
@@ -144,6 +137,7 @@ class Dispatcher:
             client_id=fault.client_id,
             user=fault.user,
             grant_id=fault.grant_id,
+            **fault.sent,
         )
         # RFC 6749 §5.2: 401 names the scheme that the client may use.
         basic = {"WWW-Authenticate": f'Basic realm="{self._issuer}"'}
@@ -188,6 +182,17 @@ class Dispatcher:
         self._audit.record(
             endpoint.name, outcome="refused", why=why, **about, address=request.address
         )
+
+
+def is_navigation(request: EndpointRequest) -> bool:
+    """Tell whether a person goes to a page, as far as the browser says (Fetch Metadata).
+
+    A script of the backend has the origin of the gateway's pages. It could read the confirmation
+    page, and answer it for the user. A browser that sends none of these headers goes on.
+    """
+    mode = request.environ.get("HTTP_SEC_FETCH_MODE", "navigate")
+    destination = request.environ.get("HTTP_SEC_FETCH_DEST", "document")
+    return (mode, destination) == ("navigate", "document")
 
 
 def is_frappe_path(path: str) -> bool:

@@ -32,16 +32,28 @@ class EndpointRequest:
         """The path and query of this request."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
-    def cookie(self, name: str) -> str | None:
-        """Return the cookie of that name, ``None`` if there is none, or more than one.
+    @property
+    def is_over_http(self) -> bool:
+        """Tell whether the browser sent this request over plain http, as far as it can be known.
+
+        A server in front that terminates TLS says so in X-Forwarded-Proto. If it does not, a
+        browser may: it sends Sec-Fetch-Mode over https alone (and to a loopback address).
+        """
+        forwarded = self.environ.get("HTTP_X_FORWARDED_PROTO") if self.from_trusted_proxy else None
+        if forwarded:
+            return str(forwarded).strip().lower() == "http"
+        return self.environ["wsgi.url_scheme"] == "http" and not self.environ.get(
+            "HTTP_SEC_FETCH_MODE"
+        )
+
+    def cookies(self, name: str) -> tuple[str, ...]:
+        """Return the values of the cookies of that name: a browser may have several.
 
         RFC 6265 §4.2.1, to the letter. A name keeps the characters that only look like a space:
-        without them it could have the prefix ``__Host-``. Of two cookies with one name, nobody
-        knows who set which.
+        without them it could have the prefix ``__Host-``.
         """
         pairs = (pair.partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
-        values = [value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name]
-        return values[0] if len(values) == 1 else None
+        return tuple(value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name)
 
     def submission(self, at: FormKind) -> Submission:
         """Return the parameters for the rules: the query, or a form that is not read yet."""
@@ -60,7 +72,13 @@ class EndpointRequest:
             # The server does not tell where the body ends (PEP 3333).
             return b""
         stream = self.environ["wsgi.input"]
-        with time_to_send(self.environ, FORM_SECONDS):
-            while len(body) < most and (chunk := stream.read(most - len(body))):
-                body += chunk
+        try:
+            with time_to_send(self.environ, FORM_SECONDS):
+                while len(body) < most and (chunk := stream.read(most - len(body))):
+                    body += chunk
+        except OSError:
+            raise
+        except Exception as error:
+            # Each server raises its own errors for a body that is malformed.
+            raise ValueError("the body is malformed") from error
         return bytes(body)

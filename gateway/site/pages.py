@@ -18,6 +18,9 @@ from types import MappingProxyType
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+# The applications page shows so many scopes of an application without a click.
+_MOST_SCOPES_IN_SIGHT = 3
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # The confirmation form's own fields. A parameter with one of these names would decide for the user.
@@ -50,17 +53,24 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One grant, as the applications page shows it.
+    """One application that has access, as the applications page shows it.
 
     ``since`` and ``last_used`` have the form ``YYYY-MM-DD HH:MM UTC``; ``last_used`` is empty if
-    the grant was never used. ``scopes`` are descriptions in words.
+    the access was never used. ``ends`` says in words when it ends. ``scopes`` are descriptions in
+    words.
     """
 
-    grant_id: str
+    client_id: str
     client_name: str
     since: str
     last_used: str
+    ends: str
     scopes: Sequence[str]
+
+    @property
+    def has_many_scopes(self) -> bool:
+        """Tell whether the scopes are folded, so that the next application stays in sight."""
+        return len(self.scopes) > _MOST_SCOPES_IN_SIGHT
 
 
 class Pages:
@@ -165,7 +175,7 @@ class Pages:
     ) -> Page:
         """List the applications that have access.
 
-        Each has a form that ends its access, with the fields ``grant_id`` and ``csrf_token``.
+        Each has a form that ends its access, with the fields ``client_id`` and ``csrf_token``.
         """
         return self._render(
             "applications.html",
@@ -187,9 +197,12 @@ class Pages:
         """Say that the session has ended, with a link to ``sign_in_url``, if it is given."""
         return self._render("signed_out.html", sign_in_url=sign_in_url)
 
-    def error(self, *, title: str, message: str, detail: str = "") -> Page:
-        """Say what went wrong: ``message`` to the user, ``detail`` to the developer."""
-        return self._render("error.html", title=title, message=message, detail=detail)
+    def error(self, *, title: str, message: str, detail: str = "", again: str = "") -> Page:
+        """Say what went wrong: ``message`` to the user, ``detail`` to the developer.
+
+        ``again`` is the URL of a link to start again, "" for no link.
+        """
+        return self._render("error.html", title=title, message=message, detail=detail, again=again)
 
     def sign_in_elsewhere(self) -> Page:
         """Say that another site signs users in."""

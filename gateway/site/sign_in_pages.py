@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
@@ -9,6 +11,7 @@ from werkzeug.wrappers import Response
 from gateway.config.settings import Settings
 from gateway.grants.authorization import AuthorizationRequest
 from gateway.grants.authorization_server import AuthorizationServer
+from gateway.grants.waiting_requests import WaitingRequests
 from gateway.http.peers import network_of
 from gateway.observe.audit import Audit
 from gateway.protocol.errors import OAuthError
@@ -17,6 +20,7 @@ from gateway.protocol.request_rules import FormKind, Submission, parse
 from gateway.site.browser_form import BrowserForm
 from gateway.site.browser_session import BrowserSessions
 from gateway.site.endpoint_request import EndpointRequest
+from gateway.site.known_browser import KnownBrowsers
 from gateway.site.pages import Page, Pages
 from gateway.site.responses import page_response, redirect_response
 from gateway.store.rate_limits import AttemptLimit, FailureLimit, TooMany
@@ -27,11 +31,19 @@ from gateway.users.sign_in_method import ResourceOwner
 _LONGEST_NAME = 255
 
 
+_Counted = tuple[FailureLimit, str, str]
+
+
+def _forgive(counted: Iterable[_Counted]) -> None:
+    for limit, attempt_id, party in counted:
+        limit.forgive(attempt_id, party)
+
+
 class SignInPages:
     """Sign-in and sign-out with ``sign_in.method = "password"``.
 
-    ``by_name`` limits the attempts on a name, ``by_address`` the failures of a network. Both pages
-    raise StoreUnavailable.
+    ``by_name`` limits the attempts on a name from one network, ``anywhere`` the failures for a name
+    from all of them, ``by_address`` the failures of a network. Both pages raise StoreUnavailable.
     """
 
     def __init__(
@@ -43,7 +55,9 @@ class SignInPages:
         sign_in: PasswordSignIn,
         keys: TokenKeys,
         authorization_server: AuthorizationServer,
+        waiting: WaitingRequests,
         by_name: AttemptLimit,
+        anywhere: FailureLimit,
         by_address: FailureLimit,
         audit: Audit,
     ) -> None:
@@ -52,11 +66,14 @@ class SignInPages:
         self._pages = pages
         self._browsers = browsers
         self._sign_in = sign_in
-        self._sign_in_form = BrowserForm("sign-in", browsers, keys)
-        self._sign_out_form = BrowserForm("sign-out", browsers, keys)
+        self._sign_in_form = BrowserForm("sign-in", browsers, keys, pages)
+        self._sign_out_form = BrowserForm("sign-out", browsers, keys, pages)
         self._authorization_server = authorization_server
+        self._waiting = waiting
         self._by_name = by_name
+        self._anywhere = anywhere
         self._by_address = by_address
+        self._known_browsers = KnownBrowsers(browsers, keys)
         self._audit = audit
 
     def sign_in(self, request: EndpointRequest) -> Response:
@@ -68,7 +85,8 @@ class SignInPages:
     def _submit(self, request: EndpointRequest) -> Response:
         fields = dict(parse(request.submission(FormKind.PAGE_FORM)))
         target = self._safe_target(fields.get("next", ""))
-        name = fields.get("username", "")[:_LONGEST_NAME]
+        # In NFC, or each spelling of one name would have attempts of its own.
+        name = normalize("NFC", fields.get("username", "")[:_LONGEST_NAME])
         if not self._sign_in_form.is_genuine(request, fields.get("csrf_token"), [target]):
             self._record(request, "sign_in", "refused", user=name, why=Why.CSRF)
             message = "This page was open for too long, or cookies are off. Please try again."
@@ -89,17 +107,30 @@ class SignInPages:
     ) -> ResourceOwner | None:
         """Return the user if the password is right. Raises TooMany."""
         network = network_of(request.address)
-        self._by_address.check(network)
-        # Counted before the password is checked, so that attempts made at once all count.
-        self._by_name.count(name, network)
-        owner = self._sign_in.check_password(name, password)
-        if owner is None:
-            self._by_address.count(network)
-            return None
-        # Attempts made at once may all have passed the first check before one of them failed.
-        self._by_address.check(network)
-        self._by_name.clear(name, network)
+        # Counted before the password is hashed, so that attempts made at once all count.
+        counted = self._count(request, name, network)
+        owner = self._sign_in.check_password(name, password, network)
+        if owner is not None:
+            _forgive(counted)
+            self._by_name.clear(name, network)
         return owner
+
+    def _count(self, request: EndpointRequest, name: str, network: str) -> list[_Counted]:
+        """Count an attempt of the network, of the name anywhere, and of both. Raises TooMany.
+
+        The owner of a name for which many networks fail still signs in from a browser that the
+        owner has used before.
+        """
+        counted = [(self._by_address, self._by_address.count(network), network)]
+        try:
+            if not self._known_browsers.is_known(request, name):
+                counted.append((self._anywhere, self._anywhere.count(name), name))
+            self._by_name.count(name, network)
+        except TooMany:
+            # The name stands for it alone: others at this address may sign in.
+            _forgive(counted)
+            raise
+        return counted
 
     def _too_many_attempts(
         self, request: EndpointRequest, target: str, name: str, retry_after: int
@@ -115,13 +146,17 @@ class SignInPages:
         # A new id at each sign-in: an id that an attacker planted before is worthless.
         session_id = new_secret()
         self._sign_in.start_session(session_id, owner)
-        old_session_id = self._browsers.session_id(request)
-        if old_session_id is not None:
-            self._sign_in.end_session(old_session_id)
+        self._end_sessions(request)
         self._record(request, "sign_in", "allowed", user=owner.name)
         response = redirect_response(target, 303)
-        self._browsers.set_cookie(response, session_id)
+        self._browsers.set_session_id(response, session_id)
+        name = normalize("NFC", owner.name)
+        self._browsers.set_known_proof(response, self._known_browsers.new_proof(name))
         return response
+
+    def _end_sessions(self, request: EndpointRequest) -> None:
+        for session_id in self._browsers.session_ids(request):
+            self._sign_in.end_session(session_id)
 
     def _show_form(
         self,
@@ -132,7 +167,8 @@ class SignInPages:
         error: str | None = None,
         status: int = 200,
     ) -> Response:
-        waiting = self._waiting_request(target)
+        waiting = self._waiting_request(request, target)
+        fault_of_scheme = self._browsers.fault_of_scheme(request)
 
         def render(csrf_token: str) -> Page:
             return self._pages.sign_in(
@@ -141,15 +177,18 @@ class SignInPages:
                 csrf_token=csrf_token,
                 client_name=waiting.client.name if waiting else None,
                 username=username,
-                error=error,
+                error=error or fault_of_scheme,
             )
 
         return self._sign_in_form.show(request, [target], render, status)
 
-    def _waiting_request(self, target: str) -> AuthorizationRequest | None:
+    def _waiting_request(
+        self, request: EndpointRequest, target: str
+    ) -> AuthorizationRequest | None:
         """Return the authorization request that the sign-in leads on to, if it is a valid one."""
         try:
-            pairs = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
+            sent = parse(Submission(FormKind.AUTHORIZE, encoded=urlsplit(target).query))
+            pairs = self._waiting.find(sent, self._browsers.browser_ids(request))
             return self._authorization_server.authorization_request(pairs)
         except OAuthError:
             return None
@@ -180,9 +219,11 @@ class SignInPages:
         if not self._sign_out_form.is_genuine(request, fields.get("csrf_token"), [owner.name]):
             self._record(request, "sign_out", "refused", user=owner.name, why=Why.CSRF)
             return self._ask_to_sign_out(request, owner, status=403)
-        self._sign_in.end_session(self._browsers.session_id(request) or "")
+        self._end_sessions(request)
         self._record(request, "sign_out", "allowed", user=owner.name)
-        return self._show_signed_out(request, back)
+        response = self._show_signed_out(request, back)
+        self._browsers.delete_session_id(response)
+        return response
 
     def _ask_to_sign_out(
         self, request: EndpointRequest, owner: ResourceOwner, status: int = 200
@@ -195,14 +236,15 @@ class SignInPages:
         return self._sign_out_form.show(request, [owner.name], render, status)
 
     def _show_signed_out(self, request: EndpointRequest, back: str) -> Response:
-        """Delete the cookie; after a POST go ``back`` by way of the sign-in page, if asked to."""
+        """Say that nobody is signed in; after a POST go ``back`` by way of the sign-in page.
+
+        No cookie changes here: a foreign page's request comes without the cookie, and must not
+        delete it.
+        """
         sign_in_url = self._sign_in.sign_in_url(self._safe_target(back))
         if back and request.method == "POST":
-            response = redirect_response(sign_in_url, 303)
-        else:
-            response = page_response(self._pages.signed_out(sign_in_url=sign_in_url))
-        self._browsers.delete_cookie(response)
-        return response
+            return redirect_response(sign_in_url, 303)
+        return page_response(self._pages.signed_out(sign_in_url=sign_in_url))
 
     def _record(self, request: EndpointRequest, event: str, outcome: str, **members: str) -> None:
         self._audit.record(event, outcome=outcome, address=request.address, **members)

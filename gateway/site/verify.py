@@ -9,6 +9,7 @@ its part.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -22,20 +23,28 @@ from gateway.http.client_socket import HEADER_LINES
 from gateway.http.header_policy import REFUSED_METHODS, is_method
 from gateway.http.judged_request import JudgedRequest, sent_path
 from gateway.http.path_reasons import PathReason
-from gateway.http.request_target import is_origin_form, raw_target
+from gateway.http.request_target import is_host, is_origin_form, raw_target
 from gateway.observe.audit import Audit
+from gateway.site.cross_origin import CrossOrigin
 from gateway.site.endpoint_request import EndpointRequest
 from gateway.site.responses import NO_STORE, error_response, refusal_response
 
-# Each proxy sends one of these pairs: nginx by custom the first, all others the second.
+_URL = "HTTP_X_ORIGINAL_URL"
+# Each proxy sends a method and a target: nginx by custom the first pair, and its ingress for
+# Kubernetes the same with a URL as the target; all others the second pair.
 _PAIRS = (
-    ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI"),
-    ("HTTP_X_FORWARDED_METHOD", "HTTP_X_FORWARDED_URI"),
+    ("HTTP_X_ORIGINAL_METHOD", ("HTTP_X_ORIGINAL_URI", _URL)),
+    ("HTTP_X_FORWARDED_METHOD", ("HTTP_X_FORWARDED_URI",)),
 )
 
 _HOST_KEYS = ("HTTP_X_FORWARDED_HOST", "HTTP_X_ORIGINAL_HOST", "HTTP_HOST")
 
-_TARGET_LINES = ("X-ORIGINAL-URI", "X-FORWARDED-URI")
+_TARGET_LINES = ("X-ORIGINAL-URI", "X-ORIGINAL-URL", "X-FORWARDED-URI")
+
+# The client chooses its Host, so a URL in which a host is not followed by a path means nothing:
+# `Host: app?` would make a query of the path that is asked for.
+_URL_WITH_PATH = re.compile(r"https?://([^/?#]*[^/?#:])(/.*)?", re.IGNORECASE | re.DOTALL)
+_SECOND_URL = re.compile(r",\s*[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
 class VerifyReason(StrEnum):
@@ -102,8 +111,9 @@ def _one_pair(request: EndpointRequest, verify_paths: Sequence[str]) -> Original
     other pair through. So half a pair is not enough, and all that is told must agree.
     """
     pairs = {
-        OriginalRequest(request.environ.get(method, ""), request.environ.get(target, ""))
-        for method, target in _PAIRS
+        OriginalRequest(request.environ.get(method, ""), target)
+        for method, names in _PAIRS
+        for target in _targets(request, names)
     } - {("", "")}
     if (prefixed := _prefixed(request, verify_paths)) is not None:
         pairs.add(prefixed)
@@ -114,12 +124,26 @@ def _one_pair(request: EndpointRequest, verify_paths: Sequence[str]) -> Original
     return pairs.pop()
 
 
+def _targets(request: EndpointRequest, names: Sequence[str]) -> set[str]:
+    """Return the targets that headers of these names have, '' if there are none.
+
+    More than one is a contradiction: one of them may be the client's own.
+    """
+    values = {name: request.environ.get(name, "") for name in names}
+    if url := values.get(_URL):
+        match = _URL_WITH_PATH.fullmatch(url)
+        if match is not None and is_host(match.group(1)):
+            # RFC 9112 §3.2.1: a URL without a path means the path '/'.
+            values[_URL] = match.group(2) or "/"
+    return set(filter(None, values.values())) or {""}
+
+
 def _is_joined(request: EndpointRequest, target: str) -> bool:
     """Tell whether the target may have been made of two headers of one name."""
     lines = request.environ.get(HEADER_LINES)
     if lines is None:
         # Anywhere in the target: its query may be the end of the first header.
-        return ",/" in target
+        return ",/" in target or bool(_SECOND_URL.search(request.environ.get(_URL, "")))
     names = [name for name, _ in lines]
     return any(names.count(name) > 1 for name in _TARGET_LINES)
 
@@ -135,6 +159,7 @@ class VerifyEndpoint:
         self._realm = settings.issuer
         self._paths = settings.endpoints.verify
         self._audit = audit
+        self._cross_origin = CrossOrigin(settings.cors.origins)
 
     def __call__(self, request: EndpointRequest) -> Response:
         """Return 200 with the identity headers, or the refusal to hand to the client."""
@@ -147,10 +172,15 @@ class VerifyEndpoint:
         judged = JudgedRequest(original.method, sent_path(original.target), request.address)
         self._audit.decision(judged, decision)
         if not isinstance(decision, Allowed):
-            return refusal_response(decision, self._realm)
+            return self._refuse(decision, request)
         identity = self._identity.headers(decision.token) if decision.token else ()
         # No proxy's cache may keep it: the token may be revoked the next moment.
         return Response(b"", 200, (*NO_STORE, *identity))
+
+    def _refuse(self, refusal: Denied | Unavailable, request: EndpointRequest) -> Response:
+        response = refusal_response(refusal, self._realm)
+        response.headers.extend(self._cross_origin.headers(request.environ))
+        return response
 
     def _decide(
         self, original: OriginalRequest, request: EndpointRequest

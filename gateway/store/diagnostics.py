@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import NamedTuple
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from gateway.store.node import RedisNode
 from gateway.store.redis_client import RedisClient, StoreUnavailable
@@ -36,14 +36,25 @@ class StoreWarning(NamedTuple):
 def store_warnings(redis: RedisClient) -> list[StoreWarning]:
     """Ask every primary for its settings; return a warning for each that can lose grants.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, also if a server refuses the login or has no such database.
     """
     return [
         StoreWarning(node.name, text) for node in redis.nodes() for text in _warnings(redis, node)
     ]
 
 
+def _require_reply(redis: RedisClient, node: RedisNode) -> None:
+    """Raise StoreUnavailable if the server refuses more than single commands (a login, say)."""
+    try:
+        redis.command_at(node, "PING")
+    except StoreUnavailable as error:
+        # The gateway's own user may do without PING.
+        if not isinstance(error.__cause__, NoPermissionError):
+            raise
+
+
 def _warnings(redis: RedisClient, node: RedisNode) -> Iterator[str]:
+    _require_reply(redis, node)
     info = _info(redis, node)
     if info is None:
         yield (

@@ -57,12 +57,14 @@ class AttemptLimit:
         self._window_ms = window_seconds * 1000
         self._slot_key = slot_key
 
-    def count(self, *party: str) -> None:
-        """Count an attempt before it is judged. Raises TooMany past the limit."""
-        arguments = (self._window_ms, secrets.token_urlsafe(6), self._limit)
+    def count(self, *party: str) -> str:
+        """Count an attempt before it is judged; return its id. Raises TooMany past the limit."""
+        attempt_id = secrets.token_urlsafe(6)
+        arguments = (self._window_ms, attempt_id, self._limit)
         counted = _Counted(*self._redis.run(_COUNT_ATTEMPT, [self._key(party)], arguments))
         if counted.attempts > self._limit:
             raise _too_many(counted.left_ms)
+        return attempt_id
 
     def clear(self, *party: str) -> None:
         """Forget the attempts of a party: the last one was right."""
@@ -74,7 +76,7 @@ class AttemptLimit:
 
 
 class FailureLimit(AttemptLimit):
-    """A limit on failures: a success is not counted, but is refused while the limit is reached.
+    """A limit on failures: a success is forgiven, but is refused while the limit is reached.
 
     To look at the count is one SCARD, which can be sent along with other commands
     (:meth:`count_command`).
@@ -89,9 +91,9 @@ class FailureLimit(AttemptLimit):
         if failures > self._limit:
             raise _too_many(self._redis.command("PTTL", self._key(party)))
 
-    def check(self, *party: str) -> None:
-        """Raise TooMany if a party has failed too often."""
-        self.check_count(self._redis.command(*self.count_command(*party)), *party)
+    def forgive(self, attempt_id: str, *party: str) -> None:
+        """Count an attempt no more: it was no failure."""
+        self._redis.command("SREM", self._key(party), attempt_id)
 
 
 def _too_many(left_ms: int) -> TooMany:

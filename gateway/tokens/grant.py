@@ -39,7 +39,8 @@ class Grant:
     """What a user allowed a client, or a client its own; times are seconds since the epoch.
 
     ``registered`` tells where the client was registered: ``file`` or ``store``. A grant is
-    ``redeemed`` once it has given tokens; before, all there is of it is a code.
+    ``redeemed`` once it has given tokens; before, all there is of it is a code. ``ends`` is the
+    latest time at which a token of the grant can be good, 0 before it has given one.
     """
 
     grant_id: str
@@ -50,6 +51,7 @@ class Grant:
     since: int = 0
     used: int = 0
     redeemed: bool = False
+    ends: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,16 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A grant whose tokens were issued: the access token's scope and remaining seconds."""
+    """A grant whose tokens were issued: the access token's scope and remaining seconds.
+
+    ``is_elsewhere``: the refresh token was exchanged before, from another network.
+    """
 
     grant: Grant
     expires_in: int
     scope: str
     candidate: int = 0
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +194,12 @@ def _grant(grant_id: str, members: Mapping[str, Any]) -> Grant:
         since,
         members.get("used", since),
         "used" in members,
+        _ends_ms(members) // 1000,
     )
+
+
+def _ends_ms(members: Mapping[str, Any]) -> int:
+    """Return when the last token of a grant ends: a refresh token gives new ones until then."""
+    if "refresh" in members:
+        return int(members.get("ends", 0))
+    return int(max(members.get("access", _NOTHING).values(), default=0))

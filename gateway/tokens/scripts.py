@@ -27,7 +27,8 @@ class Exchanged(NamedTuple):
     ``status`` is ``ok``, ``pending``, or why the code or token was refused; ``stored`` is the
     grant as JSON. Only with ``ok`` there are: when the reply was made (the store's clock), how
     long the access token lives, for how long the indexes have to list the grant (0 if they
-    do), the scope, and the number of the key that was used, from 1.
+    do), the scope, and the number of the key that was used, from 1; of rotate_refresh also 1 for a
+    token that was exchanged before from another network.
     """
 
     status: str
@@ -37,6 +38,7 @@ class Exchanged(NamedTuple):
     listing_ms: int = 0
     scope: str = ""
     candidate: int = 1
+    is_elsewhere: int = 0
 
 
 class Revoked(NamedTuple):

@@ -36,6 +36,8 @@ _TAG_CHARACTERS = 12
 _DIGEST_CHARACTERS = 22
 
 _TOKEN = re.compile(r"(gw[acr])_([A-Za-z0-9_-]{20})[A-Za-z0-9_-]{32}[A-Za-z0-9_-]{12}")
+# The beginning of one: enough to tell that a text has a code or token in it.
+_BEGINNING = re.compile(r"gw[acr]_[A-Za-z0-9_-]{20}")
 
 #: The grammar of a grant's id, as the command line takes it.
 GRANT_ID = re.compile(r"[A-Za-z0-9_-]{20}")
@@ -69,6 +71,11 @@ class Token:
         """
         hashed = sha256(self.text.encode()).digest()
         return urlsafe_b64encode(hashed)[:_DIGEST_CHARACTERS].decode("ascii")
+
+
+def has_token(text: str) -> bool:
+    """Tell whether ``text`` has something in it that looks like a code or token of a gateway."""
+    return _BEGINNING.search(text) is not None
 
 
 def new_grant_id() -> str:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,11 +35,11 @@ class ResourceOwner:
 class Credentials:
     """The parts of a browser's request that can say who its user is.
 
-    ``session_id`` is the value of the gateway's cookie, ``remote_user`` the name that the WSGI
+    ``session_ids`` are the values of the gateway's cookie, ``remote_user`` the name that the WSGI
     server or a trusted proxy gives, ``cookie`` the Cookie header without the gateway's cookie.
     """
 
-    session_id: str | None
+    session_ids: Sequence[str]
     remote_user: str | None
     cookie: str
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.access.echoed import TRUSTED_PROXY
+from tests.support.oauth_client import Browser
 from tests.support.raw import RawResponse, request
 from tests.support.running_gateway import RunningGateway
 
@@ -55,7 +56,18 @@ def test_a_forged_host_changes_no_address_of_the_gateways(
     assert location.startswith("/oauth/sign-in?next=%2Foauth%2Fauthorize%3F")
     page = get(location)
     assert b'action="/oauth/sign-in"' in page.body
-    denied = get("/oauth/authorize?client_id=my-app&response_type=token")
+    # A fault is told to a client once somebody has signed in (RFC 9700 §4.11.2).
+    browser = Browser(gateway.url)
+    assert browser.sign_in().status_code == 303
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.session.cookies.items())
+    denied = request(
+        gateway.port,
+        "/oauth/authorize?client_id=my-app&response_type=token",
+        f"Cookie: {cookies}",
+        *forged,
+        host=None,
+        source=source,
+    )
     assert denied.values("Location")[0].startswith("http://localhost:3000/oauth_code?error=")
     assert f"iss={quote(gateway.url, safe='')}" in denied.values("Location")[0]
     challenge = get("/private")

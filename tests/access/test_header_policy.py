@@ -17,7 +17,6 @@ from gateway.http.header_policy import (
     TRUSTED_PROXY_ONLY,
     TRUSTED_PROXY_ONLY_BEGINNINGS,
     WRITTEN_BY_GATEWAY,
-    WRITTEN_BY_SERVER,
     fold,
 )
 from tests.support.raw import request
@@ -86,13 +85,6 @@ def test_the_reverse_proxy_takes_names_that_begin_so_from_a_trusted_proxy_alone(
     from_stranger = [] if gateway.mode == "standalone" else ["of-the-client"]
     assert received(gateway, name, STRANGER) == from_stranger
     assert received(gateway, name, TRUSTED_PROXY) == ["of-the-client"]
-
-
-@pytest.mark.parametrize("name", spellings(WRITTEN_BY_SERVER))
-def test_the_server_writes_some_fields_itself(standalone: RunningGateway, name: str) -> None:
-    """The echo backend is http.server, which sends both."""
-    (value,) = request(standalone.port, "/public/x").values(name)
-    assert "BaseHTTP" not in value
 
 
 @pytest.mark.parametrize("method", sorted(REFUSED_METHODS))

@@ -148,7 +148,7 @@ def test_a_store_that_can_lose_grants_is_a_warning_and_no_fault(
     path = write_settings(tmp_path, port=free_port(), store=evicting)
     ended = run("check", "--store", "--config", path)
     assert (ended.returncode, ended.stderr) == (0, "")
-    _, warning, last = ended.stdout.splitlines()
+    *_, warning, last = ended.stdout.splitlines()
     assert warning.startswith("warning: store ")
     assert "maxmemory-policy is allkeys-lru" in warning
     assert "Set it to noeviction." in warning

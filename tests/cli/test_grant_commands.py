@@ -226,7 +226,8 @@ def test_grants_are_listed_and_revoked_by_user_and_by_client(
     assert parties.is_valid(other.access)
 
     waiting = zoe.code(zoe.public)
-    assert "ended 2 grants" in gateway(own.config, "grant", "revoke", "--user", "zoë")
+    said = gateway(own.config, "grant", "revoke", "--user", "zoë")
+    assert said == "ended 2 grants; sign-in sessions go on (--sessions)\n"
     assert not parties.is_valid(other.access)
     assert_refused(zoe.public.redeem(waiting), "invalid_grant")
     assert_refused(zoe.public.refresh(other.refresh), "invalid_grant")

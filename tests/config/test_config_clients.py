@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from werkzeug.security import generate_password_hash
 
+from gateway.config.credential_grammar import password_hash_fault
 from gateway.config.file import client_faults
-from gateway.config.grammar import password_hash_fault
 from gateway.config.settings import Client, Route
 from tests.config.config_samples import (
     CLIENT,
@@ -122,7 +122,7 @@ def test_a_client_id_is_printable_ascii(client_id: str) -> None:
     assert "[[clients]] #1 client_id: must be 1 to 255 printable ASCII characters" in lines[0]
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\\nb", "\\u202e"])
+@pytest.mark.parametrize("name", ["", " ", "a\\nb", "\\u202e", "\\u200e", "\\u2066a", "\\ufeff"])
 def test_a_client_has_a_name_to_show(name: str) -> None:
     lines = faults(f'{ISSUER}[[clients]]\nclient_id = "my-app"\nname = "{name}"\n')
     assert lines[0].startswith("[[clients]] #1 (my-app) name: must ")

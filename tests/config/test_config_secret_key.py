@@ -61,6 +61,50 @@ def test_a_secret_key_file_has_one_key_a_line_newest_first(tmp_path: Path) -> No
     assert settings.secret_keys == (KEY.encode(), OTHER_KEY.encode())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'["{KEY}", "{OTHER_KEY}"]',
+        f"{KEY},{OTHER_KEY}",
+        f"{KEY}, {OTHER_KEY}",
+        f"{KEY} {OTHER_KEY}",
+        f"{KEY};{OTHER_KEY}",
+        # A line end that nobody has read as one: `docker --env-file`, `Environment=` of systemd.
+        f"{KEY}\\n{OTHER_KEY}",
+    ],
+)
+def test_several_keys_that_are_no_lines_are_a_fault_wherever_they_stand(
+    tmp_path: Path, text: str
+) -> None:
+    """One key of all of them would sign, and the old key would be gone."""
+    why = "holds several keys; write one a line"
+    [line] = faults(ISSUER, {"GATEWAY_SECRET_KEY": text})
+    assert line.startswith(f"GATEWAY_SECRET_KEY: {why}")
+    [line] = key_file_faults(tmp_path, text.encode())
+    assert line.startswith(f"secret_key_file: #1 {why}")
+    [line] = faults(f"secret_key = '{text}'\n{ISSUER}", environ={})
+    assert line.startswith(f"secret_key: {why}")
+
+
+@pytest.mark.parametrize("text", [f'"{KEY}"', f"'{KEY}'", f'["{KEY}"]'])
+def test_quotation_marks_are_no_part_of_a_key(text: str) -> None:
+    """Some tools take them away from a variable, and others do not."""
+    assert faults(ISSUER, {"GATEWAY_SECRET_KEY": text}) == [
+        "GATEWAY_SECRET_KEY: must have no quotation marks or brackets around it"
+    ]
+
+
+@pytest.mark.parametrize("text", [f"{KEY}\\n", f" {KEY}", f"{KEY}\\nshort"])
+def test_a_key_that_a_variable_could_not_hold_is_a_fault(text: str) -> None:
+    [line] = faults(f'secret_key = "{text}"\n{ISSUER}', environ={})
+    assert line == "secret_key: must be one line, without spaces around it"
+
+
+def test_a_sentence_is_a_key() -> None:
+    sentence = "a secret key, with words in it; and it's long enough"
+    assert read(ISSUER, {"GATEWAY_SECRET_KEY": sentence}).secret_keys == (sentence.encode(),)
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
 def test_a_secret_key_file_that_is_open_to_everybody_is_a_fault(tmp_path: Path, mode: int) -> None:
     assert key_file_faults(tmp_path, KEY.encode(), mode) == [

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from gateway.config.file import settings_from_toml
 from tests.demo.running_demo import (
     ENVIRONMENT,
     GATEWAY,
@@ -197,7 +198,7 @@ def test_somebody_who_denies_is_told_so_by_the_client(demo: Demo) -> None:
 
 
 def test_the_configuration_is_written_and_has_no_fault(demo: Demo) -> None:
-    written = demo.folder / "gateway-data" / "demo.toml"
+    written = demo.folder / "gateway-demo" / "demo.toml"
     environment = {name: ENVIRONMENT[name] for name in ENVIRONMENT if "GATEWAY" not in name}
     done = subprocess.run(
         [GATEWAY, "check", "--config", written], env=environment, capture_output=True, check=False
@@ -207,7 +208,7 @@ def test_the_configuration_is_written_and_has_no_fault(demo: Demo) -> None:
 
 
 def test_the_secret_key_is_for_its_owner_alone(demo: Demo) -> None:
-    secret_key = demo.folder / "gateway-data" / "secret-key"
+    secret_key = demo.folder / "gateway-demo" / "secret-key"
     assert stat.S_IMODE(secret_key.stat().st_mode) == 0o600
     assert secret_key.read_text().strip() not in demo.printed
 
@@ -215,8 +216,16 @@ def test_the_secret_key_is_for_its_owner_alone(demo: Demo) -> None:
 def test_the_audit_log_is_in_a_file_and_not_on_the_terminal(demo: Demo) -> None:
     marker = f"/public/{time.time_ns()}"
     get(demo.issuer + marker)
-    until(lambda: marker in (demo.folder / "gateway-data" / "audit.log").read_text())
+    until(lambda: marker in (demo.folder / "gateway-demo" / "audit.log").read_text())
     assert marker not in demo.printed + demo.complaints
+
+
+def test_a_gateway_that_is_set_up_beside_the_demo_has_a_store_of_its_own(demo: Demo) -> None:
+    beside = settings_from_toml(
+        'issuer = "http://localhost:8000"', base=demo.folder, environ=ENVIRONMENT
+    )
+    assert beside.store.url == "embedded"
+    assert not beside.store.data_dir.exists()
 
 
 def test_a_port_in_use_is_said_with_the_option_to_change_it(demo: Demo, tmp_path: Path) -> None:

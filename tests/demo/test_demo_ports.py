@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from gateway.demo.addresses import listen
-from gateway.server.standalone import CannotListen
+from gateway.server.listener import CannotListen
 from tests.support.processes import free_port
 
 

@@ -134,9 +134,17 @@ def test_authorizing(audited: Audited) -> None:
         (
             {"redirect_uri": "https://x.example/"},
             "redirect_uri",
-            {"error": "invalid_request", "client_id": "my-app"},
+            {
+                "error": "invalid_request",
+                "client_id": "my-app",
+                "redirect_uri": "https://x.example/",
+            },
         ),
-        ({"scope": "admin"}, "scope", {"error": "invalid_scope", "client_id": "my-app"}),
+        (
+            {"scope": "admin"},
+            "scope",
+            {"error": "invalid_scope", "client_id": "my-app", "scope": "admin"},
+        ),
         (
             {"response_type": "token"},
             "response_type",
@@ -176,8 +184,9 @@ def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
     code = audited.parties.code(client)
     audited.lines()
     told |= {"user": "demo", "grant_id": grant_id(code)}
-    client.redeem(code, redirect_uri="https://x.example/")
-    assert audited.line() == refused("token", "redirect_uri", **told)
+    elsewhere = {"redirect_uri": "https://x.example/"}
+    client.redeem(code, **elsewhere)
+    assert audited.line() == refused("token", "redirect_uri", **told, **elsewhere)
     client.redeem(code, code_verifier="v" * 43)
     assert audited.line() == refused("token", "code_verifier", **told)
     audited.parties.with_pkce.redeem(code)
@@ -190,9 +199,11 @@ def test_a_code_or_refresh_token_that_is_refused(audited: Audited) -> None:
     client.refresh(given["refresh_token"], scope="admin")
     # More than the client may have at all: nobody asked the store about it.
     of_nobody = {name: value for name, value in told.items() if name != "user"}
-    assert audited.line() == refused("token", "scope", **(of_nobody | {"error": "invalid_scope"}))
+    wrong = {"error": "invalid_scope", "scope": "admin"}
+    assert audited.line() == refused("token", "scope", **(of_nobody | wrong))
     client.refresh(given["refresh_token"], scope="profile")
-    assert audited.line() == refused("token", "scope", **(told | {"error": "invalid_scope"}))
+    wrong["scope"] = "profile"
+    assert audited.line() == refused("token", "scope", **(told | wrong))
     let_pass(audited.redis, grant_id(code), 1000)
     client.refresh(given["refresh_token"])
     assert audited.line() == refused("token", "reused", **told)
@@ -275,9 +286,11 @@ def test_revoking_and_introspecting(audited: Audited) -> None:
 
 def test_taking_back_what_was_allowed(audited: Audited) -> None:
     browser = audited.parties.browser
-    grant = grant_id(audited.parties.tokens(audited.parties.public).access)
+    audited.parties.tokens(audited.parties.public)
     page = browser.get("/oauth/applications")
-    fields = {**form_of(page).fields, "grant_id": grant}
+    fields = {**form_of(page).fields, "client_id": "my-app"}
+    browser.post("/oauth/applications", fields)
+    grant = grant_id(audited.parties.tokens(audited.parties.public).access)
     audited.lines()
     browser.post("/oauth/applications", {**fields, "csrf_token": "x"})
     assert audited.line() == refused("grant.revoke", "csrf", user="demo")

@@ -86,5 +86,11 @@ def test_a_mounted_application_is_logged_with_its_whole_path() -> None:
 
 @pytest.mark.parametrize("target", ["http://ann:secret@gateway.test/x", "http://ann:secret@h"])
 def test_a_password_in_a_target_is_not_logged(standalone: RunningGateway, target: str) -> None:
+    """Neither where it is forwarded, nor where the server refuses it."""
+    assert request(standalone.port, "/before").status == 401
+    before = len(standalone.audit.read_text())
     request(standalone.port, target)
-    assert "secret" not in standalone.audit.read_text()
+    assert request(standalone.port, "/after").status == 401
+    noted = standalone.audit.read_text()[before:]
+    assert "/after" in noted
+    assert "secret" not in noted

@@ -111,7 +111,9 @@ def test_a_refusal_of_oauthlib_at_the_authorization_endpoint(
     description: str,
     why: str,
 ) -> None:
-    told = Browser(standalone.url).authorize(**authorization(**parameters))
+    browser = Browser(standalone.url)
+    assert browser.sign_in().status_code == 303
+    told = browser.authorize(**authorization(**parameters))
     told_members = {"error": error, "error_description": description, "iss": standalone.url}
     assert answer_of(told) == told_members
     noted = last_line(standalone)

@@ -69,6 +69,8 @@ class RunningGateway(Gateway):
 
     process: subprocess.Popen[bytes] = field(kw_only=True)
     log: Path = field(kw_only=True)
+    #: Whether the product's own server runs it, which tells the proxy more than others do.
+    own_server: bool = field(kw_only=True)
 
     @property
     def worker(self) -> int:
@@ -159,6 +161,9 @@ def server(
         "plain": {"upstream": {"urls": [plain]}},
         "trusting": {"upstream": {"urls": [plain]}, "trusted": ["127.0.0.0/8"]},
         "impatient": {"upstream": {"urls": [plain], "read_timeout": 0.5}},
+        "impatient with streams": {
+            "upstream": {"urls": [plain], "read_timeout": 5.0, "stream_timeout": 0.5}
+        },
         "total": {"upstream": {"urls": [plain], "total_timeout": 0.4}},
         "narrow": {
             "upstream": {"urls": [plain], "connections": CONNECTIONS, "connect_timeout": 0.3}
@@ -218,7 +223,12 @@ def server(
         )
     for listener in listeners:
         listener.close()
-    gateway = RunningGateway(dict(zip(proxies, ports, strict=True)), process=process, log=log)
+    gateway = RunningGateway(
+        dict(zip(proxies, ports, strict=True)),
+        process=process,
+        log=log,
+        own_server=request.param == OWN_WORKER,
+    )
     try:
         wait_until_ready(gateway)
         yield gateway

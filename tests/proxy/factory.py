@@ -36,4 +36,4 @@ def make_proxy(description: dict[str, Any]) -> Proxy:
     if "ca_file" in upstream:
         upstream["ca_file"] = Path(upstream["ca_file"])
     trusted = tuple(ip_network(network) for network in description.get("trusted", ()))
-    return Proxy(Upstream(**upstream), Server(trusted_proxies=trusted), "http://gateway.example")
+    return Proxy(Upstream(**upstream), Server(trusted_proxies=trusted), "gateway.example")

@@ -202,26 +202,6 @@ class TestFraming:
         assert len(backend.peers) == 2
 
 
-class TestInterimAnswers:
-    def test_they_are_swallowed(self, gateway: Gateway, backend: Backend) -> None:
-        backend.answers(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"
-            b"Content-Length: 9\r\n\r\n" + OK
-        )
-        client = gateway.connect()
-        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-
-        answer = client.read_answer()
-
-        assert (answer.status, answer.body, answer.reason) == (200, b"ok", b"OK")
-        assert answer.values("Link") == []
-
-    def test_one_that_never_ends_is_given_up(self, gateway: Gateway, backend: Backend) -> None:
-        backend.answers(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000)
-
-        assert gateway.get().status == 502
-
-
 class TestRubbish:
     @pytest.mark.parametrize(
         "rubbish",

@@ -27,7 +27,7 @@ class QuietHandler(WSGIRequestHandler):
 @pytest.fixture
 def server(backend: Backend) -> Iterator[Gateway]:
     """Give a server in this process, with threads and without monkey-patching."""
-    proxy = Proxy(Upstream(urls=(backend.url,)), Server(), "http://gateway.example")
+    proxy = Proxy(Upstream(urls=(backend.url,)), Server(), "gateway.example")
     httpd = make_server("127.0.0.1", 0, validator(proxy), handler_class=QuietHandler)
     thread = threading.Thread(target=httpd.serve_forever, args=(0.02,))
     thread.start()
@@ -87,7 +87,7 @@ def test_a_chunked_body_that_this_server_cannot_end_needs_a_length(
 
 
 def test_a_server_that_refuses_a_head_leaves_no_connection_behind(backend: Backend) -> None:
-    proxy = Proxy(Upstream(urls=(backend.url,)), Server(), "http://gateway.example")
+    proxy = Proxy(Upstream(urls=(backend.url,)), Server(), "gateway.example")
 
     def start_response(*_: object) -> Callable[[bytes], object]:
         raise AssertionError("a header that this server does not like")

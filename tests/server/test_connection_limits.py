@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -51,6 +52,20 @@ def test_a_busy_kept_alive_connection_takes_turns_with_others(
         finally:
             enough.set()
         asking.result()
+
+
+def test_a_connection_is_kept_for_as_long_as_the_operator_says(serve: Serve) -> None:
+    """Load balancers keep theirs for a minute, or for ten; they should close first."""
+    with serve(replace=(("workers = 1", "workers = 1\nkeep_alive_seconds = 2"),)) as served:
+        connection = served.connect()
+        started = time.monotonic()
+        for _ in range(2):
+            assert answered(connection, "/public/x").status == 200
+            time.sleep(1.0)
+        assert connection.sock is not None
+        assert connection.sock.recv(1) == b""
+        assert 2.0 < time.monotonic() - started < 8.0
+        connection.close()
 
 
 # --- What the machine allows

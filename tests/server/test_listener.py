@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.standalone import CannotListen, must_be_free
+from gateway.server.listener import CannotListen, must_be_free
 
 
 def test_an_address_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:

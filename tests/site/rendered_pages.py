@@ -99,7 +99,7 @@ def consent(text: str = "plain", **changes: Any) -> Page:
 
 def applications(text: str = "plain", **changes: Any) -> Page:
     names = ("action", "csrf_token", "user_name", "user_detail", "sign_out_url")
-    grants = [Application(text, text, text, text, [text, text])] * 2
+    grants = [Application(text, text, text, text, text, [text, text])] * 2
     return PAGES.applications(**dict.fromkeys(names, text) | {"applications": grants} | changes)
 
 

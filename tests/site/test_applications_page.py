@@ -11,8 +11,10 @@ from time import sleep
 from typing import NamedTuple
 
 from redis import Redis
+from requests import Response
 
-from tests.support.parties import Parties, signed_in_browser
+from tests.support.oauth_client import Client, form_of
+from tests.support.parties import Parties, Tokens, signed_in_browser
 from tests.support.serving import serving, slow_backend
 from tests.support.store import embedded, grant_id, grant_key, stored_grant
 
@@ -31,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def shown(parties: Parties) -> dict[str, Entry]:
-    """Return the entries of the user's page in their order, by the grant that each takes back."""
+    """Return the entries of the user's page in their order, by the client that each is about."""
     page = parties.browser.get("/oauth/applications")
     assert page.status_code == 200
     return dict(_entry(item) for item in page.text.split("<h2 ")[1:])
@@ -40,8 +42,23 @@ def shown(parties: Parties) -> dict[str, Entry]:
 def _entry(item: str) -> tuple[str, Entry]:
     (name,) = re.findall(r"<bdi[^>]*>([^<]*)</bdi></h2>", item)
     rows = dict(re.findall(r"<dt>([^<]*)</dt>\s*<dd>([^<]*)</dd>", item))
-    (grant,) = re.findall(r'name="grant_id" value="([^"]*)"', item)
-    return grant, Entry(unescape(name), rows["Allowed"], rows["Last used"])
+    (client,) = re.findall(r'name="client_id" value="([^"]*)"', item)
+    return client, Entry(unescape(name), rows["Allowed"], rows["Last used"])
+
+
+def take_back(parties: Parties, client_id: str) -> Response:
+    """Press the button of the application, if the page has one."""
+    page = parties.browser.get("/oauth/applications")
+    return parties.browser.post(
+        "/oauth/applications", {**form_of(page).fields, "client_id": client_id}
+    )
+
+
+def alone(parties: Parties, client: Client) -> Tokens:
+    """Give the client tokens of a grant that is its only one."""
+    parties.tokens(client)
+    take_back(parties, client.client_id)
+    return parties.tokens(client)
 
 
 def set_times(redis: Redis, grant: str, *, since: datetime, used: datetime) -> None:
@@ -63,29 +80,30 @@ def by_the_store(redis: Redis) -> str:
 def test_each_application_is_shown_with_its_own_dates_the_newest_first(
     parties: Parties, redis: Redis
 ) -> None:
-    newer = grant_id(parties.tokens(parties.confidential).access)
-    older = grant_id(parties.tokens(parties.public).access)
+    newer = grant_id(alone(parties, parties.confidential).access)
+    older = grant_id(alone(parties, parties.public).access)
     set_times(redis, older, since=LONG_AGO, used=LATEST)
     set_times(redis, newer, since=LATER, used=LATER_STILL)
     entries = shown(parties)
-    assert entries[older] == Entry("My App", "2024-02-29 23:58 UTC", "2025-12-31 13:14 UTC")
-    assert entries[newer] == Entry(
+    assert entries["my-app"] == Entry("My App", "2024-02-29 23:58 UTC", "2025-12-31 13:14 UTC")
+    assert entries["confidential"] == Entry(
         "A Confidential App", "2025-01-01 00:01 UTC", "2025-07-08 09:10 UTC"
     )
-    assert [each for each in entries if each in {older, newer}] == [newer, older]
+    order = [each for each in entries if each in {"my-app", "confidential"}]
+    assert order == ["confidential", "my-app"]
 
 
 def test_looking_at_the_page_is_no_use(parties: Parties, redis: Redis) -> None:
-    grant = grant_id(parties.tokens(parties.public).access)
+    grant = grant_id(alone(parties, parties.public).access)
     set_times(redis, grant, since=LONG_AGO, used=LATER)
-    first = shown(parties)[grant]
-    assert shown(parties)[grant] == first == Entry("My App", as_shown(LONG_AGO), as_shown(LATER))
+    first = shown(parties)["my-app"]
+    assert shown(parties)["my-app"] == first == Entry("My App", as_shown(LONG_AGO), as_shown(LATER))
 
 
 def test_a_use_of_the_access_token_moves_the_last_use_of_its_application_alone(
     parties: Parties, redis: Redis
 ) -> None:
-    tokens, others = (parties.tokens(parties.public) for _ in range(2))
+    tokens, others = (alone(parties, each) for each in (parties.public, parties.confidential))
     grant, other = grant_id(tokens.access), grant_id(others.access)
     # Each application's uses are noted by themselves, however soon after the other's.
     assert parties.is_valid(others.access)
@@ -94,30 +112,32 @@ def test_a_use_of_the_access_token_moves_the_last_use_of_its_application_alone(
     before = by_the_store(redis)
     assert parties.is_valid(tokens.access)
     entries = shown(parties)
-    assert entries[grant].allowed == as_shown(LONG_AGO)
-    assert entries[grant].last_used in {before, by_the_store(redis)}
-    assert entries[other] == Entry("My App", as_shown(LONG_AGO), as_shown(LATER))
+    assert entries["my-app"].allowed == as_shown(LONG_AGO)
+    assert entries["my-app"].last_used in {before, by_the_store(redis)}
+    assert entries["confidential"] == Entry(
+        "A Confidential App", as_shown(LONG_AGO), as_shown(LATER)
+    )
 
 
 def test_a_refresh_moves_the_last_use_alone(parties: Parties, redis: Redis) -> None:
-    tokens = parties.tokens(parties.public)
+    tokens = alone(parties, parties.public)
     grant = grant_id(tokens.refresh)
     set_times(redis, grant, since=LONG_AGO, used=LATER)
     before = by_the_store(redis)
     assert parties.public.refresh(tokens.refresh).status_code == 200
-    entry = shown(parties)[grant]
+    entry = shown(parties)["my-app"]
     assert entry.allowed == as_shown(LONG_AGO)
     assert entry.last_used in {before, by_the_store(redis)}
 
 
 def test_a_use_right_after_one_that_was_noted_is_not(parties: Parties, redis: Redis) -> None:
     """The store is written to once a minute, not with every request."""
-    tokens = parties.tokens(parties.public)
+    tokens = alone(parties, parties.public)
     grant = grant_id(tokens.access)
     assert parties.is_valid(tokens.access)
     set_times(redis, grant, since=LONG_AGO, used=LATER)
     assert parties.is_valid(tokens.access)
-    assert shown(parties)[grant].last_used == as_shown(LATER)
+    assert shown(parties)["my-app"].last_used == as_shown(LATER)
 
 
 def test_a_use_a_while_after_one_that_was_noted_is_noted_again(tmp_path: Path) -> None:
@@ -135,7 +155,7 @@ def test_a_use_a_while_after_one_that_was_noted_is_noted_again(tmp_path: Path) -
             set_times(redis, grant, since=LONG_AGO, used=LATER)
             before = by_the_store(redis)
             assert parties.public.get("/x", tokens.access).status_code == 200
-            entry = shown(parties)[grant]
+            entry = shown(parties)["my-app"]
             assert entry.allowed == as_shown(LONG_AGO)
             assert entry.last_used in {before, by_the_store(redis)}
             sleep(0.1)

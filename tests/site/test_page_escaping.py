@@ -52,7 +52,7 @@ def test_what_an_application_is_called_is_isolated_from_our_words() -> None:
     for page in (
         sign_in(client_name=name),
         consent(client_name=name, client_id=name, redirect_host=name, scopes=[(name, name)]),
-        applications(applications=[Application("g", name, "", "", [name])]),
+        applications(applications=[Application("g", name, "", "", "", [name] * 9)]),
     ):
         shown = [element for element in Document(page).elements if name in element.text]
         assert shown

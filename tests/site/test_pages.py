@@ -126,19 +126,26 @@ def test_no_parameter_can_answer_for_the_user(name: str) -> None:
         consent(parameters=[("client_id", "my-app"), (name, "allow")])
 
 
-def test_each_application_has_a_form_of_its_own_that_takes_back_its_grant() -> None:
+def test_each_application_has_a_form_of_its_own_that_takes_back_its_access() -> None:
     grants = [
-        Application("g1", "One", "2025-01-02 10:11 UTC", "2025-03-04 05:06 UTC", ["See projects"]),
-        Application("g2", "Two", "2025-01-03 10:11 UTC", "", []),
+        Application(
+            "g1",
+            "One",
+            "2025-01-02 10:11 UTC",
+            "2025-03-04 05:06 UTC",
+            "in 2 days",
+            ["See projects"],
+        ),
+        Application("g2", "Two", "2025-01-03 10:11 UTC", "", "in a minute", []),
     ]
     page = Document(applications(action="/apps", csrf_token="t", applications=grants))
     form = {"method": "post", "action": "/apps"}
     assert [element.attributes for element in page.all("form")] == [form, form]
     assert page.fields() == [
         ("csrf_token", "hidden", "t"),
-        ("grant_id", "hidden", "g1"),
+        ("client_id", "hidden", "g1"),
         ("csrf_token", "hidden", "t"),
-        ("grant_id", "hidden", "g2"),
+        ("client_id", "hidden", "g2"),
     ]
     buttons = page.all("button")
     assert [b.text for b in buttons] == ["Take back access"] * 2
@@ -147,8 +154,10 @@ def test_each_application_has_a_form_of_its_own_that_takes_back_its_grant() -> N
     assert [e.text for e in page.all("dd") if e.text.strip()] == [
         "2025-01-02 10:11 UTC",
         "2025-03-04 05:06 UTC",
+        "in 2 days",
         "2025-01-03 10:11 UTC",
         "Not yet",
+        "in a minute",
     ]
 
 

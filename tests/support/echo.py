@@ -1,4 +1,7 @@
-"""A backend that answers with what it got, header by header, as JSON; and its WSGI twin."""
+"""A backend that answers with what it got, header by header, as JSON; and its WSGI twin.
+
+It sets the cookie that the request header ``Please-Set-Cookie`` has.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ class EchoHandler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if "Please-Set-Cookie" in self.headers:
+            self.send_header("Set-Cookie", self.headers["Please-Set-Cookie"])
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
@@ -62,8 +67,14 @@ def echo_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
             "token": repr(token) if token else None,
         }
     ).encode()
+    cookie = environ.get("HTTP_PLEASE_SET_COOKIE")
     start_response(
-        "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        "200 OK",
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(content))),
+            *([("Set-Cookie", cookie)] if cookie else []),
+        ],
     )
     return [content]
 

@@ -66,6 +66,8 @@ def write_settings(
         text = text.replace(word, value)
     path = folder / "gateway.toml"
     path.write_text(text + extra)
+    # It has the secret key in it.
+    path.chmod(0o600)
     return path
 
 

@@ -203,7 +203,7 @@ def test_a_page_of_one_is_answered_at_the_other(two: Two) -> None:
     native = Client(there.url, "native", redirect_uri="http://127.0.0.1/cb")
     access = pair_of(native.redeem(code)).access
     fields = form_of(browser.get("/oauth/applications")).fields
-    assert fields["grant_id"] == grant_id(access)
+    assert fields["client_id"] == "native"
     assert over_there.post("/oauth/applications", fields).status_code == 303
     assert not here.is_valid(access)
 

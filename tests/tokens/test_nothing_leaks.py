@@ -144,7 +144,7 @@ def sign_in_and_out(run: Run, browser: Browser) -> None:
     assert browser.sign_in().status_code == 303
     run.note("session", *sessions(browser))
     page = browser.get("/oauth/applications")
-    browser.post("/oauth/applications", {"csrf_token": "wrong", "grant_id": "wrong"})
+    browser.post("/oauth/applications", {"csrf_token": "wrong", "client_id": "wrong"})
 
 
 def exchange(run: Run, parties: Parties, client: Client) -> None:

@@ -26,7 +26,7 @@ def test_under_https_the_cookie_is_pinned_to_the_host(https: RunningGateway) -> 
     page = request(https.port, SIGN_IN)
     [cookie] = page.values("Set-Cookie")
     pair, *attributes = cookie.split("; ")
-    assert pair.startswith("__Host-gateway_session=")
+    assert pair.startswith("__Host-gateway_session_browser=")
     assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"]
 
     csrf_token = re.findall(rb'name="csrf_token" value="([^"]+)"', page.body)[0].decode()
@@ -67,3 +67,30 @@ def test_under_https_nothing_says_http(https: RunningGateway) -> None:
     assert b"http://" not in document
     challenge = request(https.port, "/private").values("WWW-Authenticate")[0]
     assert 'realm="https://gateway.example:' in challenge
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_over_http"),
+    [
+        ((), True),
+        (("X-Forwarded-Proto: http",), True),
+        (("X-Forwarded-Proto: HTTP", "Sec-Fetch-Mode: navigate"), True),
+        (("X-Forwarded-Proto: https",), False),
+        (("Sec-Fetch-Mode: navigate",), False),
+    ],
+    ids=["nothing", "http", "HTTP", "https", "a browser that says so"],
+)
+def test_a_page_over_http_says_what_is_wrong_and_so_does_the_log(
+    https: RunningGateway, lines: tuple[str, ...], *, is_over_http: bool
+) -> None:
+    source = "127.0.0.2"
+    page = request(https.port, SIGN_IN, *lines, source=source)
+    assert (b"This page came over http." in page.body) == is_over_http
+    target, content_type, body = post_form(SIGN_IN, {"username": "demo", "password": PASSWORD})
+    sent = request(
+        https.port, target, content_type, *lines, method="POST", body=body, source=source
+    )
+    assert sent.status == 403
+    assert (b"This page came over http." in sent.body) == is_over_http
+    if is_over_http:
+        assert https.log.read_text().count("a sign-in page was asked for over http") == 1

@@ -14,22 +14,21 @@ def test_access_is_taken_back_by_its_user_and_by_nobody_else(gateway: RunningGat
     client = Client(gateway.url)
     token = client.redeem(owner.code()).json()["access_token"]
     others_token = client.redeem(other.code()).json()["access_token"]
-    grant_id, others_grant_id = token[4:24], others_token[4:24]
     proof = form_of(owner.get(APPLICATIONS)).fields["csrf_token"]
     others_proof = form_of(other.get(APPLICATIONS)).fields["csrf_token"]
 
-    # Another user; another's proof; none.
-    other.post(APPLICATIONS, {"csrf_token": others_proof, "grant_id": grant_id})
+    # Another user's proof; none.
     for bad in (others_proof, "", "x"):
-        refused = owner.post(APPLICATIONS, {"csrf_token": bad, "grant_id": grant_id})
+        refused = owner.post(APPLICATIONS, {"csrf_token": bad, "client_id": "my-app"})
         assert refused.status_code == 403
-    nobody = Browser(gateway.url).post(APPLICATIONS, {"csrf_token": proof, "grant_id": grant_id})
+    nobody = Browser(gateway.url).post(APPLICATIONS, {"csrf_token": proof, "client_id": "my-app"})
     assert nobody.status_code == 303
-    assert owner.get(f"{APPLICATIONS}?csrf_token={proof}&grant_id={grant_id}").status_code == 200
+    assert owner.get(f"{APPLICATIONS}?csrf_token={proof}&client_id=my-app").status_code == 200
     assert client.get("/private", token).status_code == 200
 
-    taken = owner.post(APPLICATIONS, {"csrf_token": proof, "grant_id": grant_id})
+    taken = owner.post(APPLICATIONS, {"csrf_token": proof, "client_id": "my-app"})
     assert (taken.status_code, taken.headers["Location"]) == (303, APPLICATIONS)
     assert client.get("/private", token).status_code == 401
     assert client.get("/private", others_token).status_code == 200
-    assert others_grant_id not in owner.get(APPLICATIONS).text
+    assert "My App" not in owner.get(APPLICATIONS).text
+    assert "My App" in other.get(APPLICATIONS).text

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from gateway.config.credential_grammar import sha256_fault
 from gateway.config.grammar import (
     GrantType,
     client_id_fault,
@@ -14,8 +15,8 @@ from gateway.config.grammar import (
     host_name_fault,
     identity_header_fault,
     method_fault,
+    origin_fault,
     route_path_fault,
-    sha256_fault,
 )
 from gateway.config.tables.table import Hint, Secret, Table
 from gateway.config.values import ListOf, Name, Pkce, Seconds, SomeOf, obeys
@@ -78,6 +79,13 @@ class Provider(Table):
     """required or optional, for public clients that do not say otherwise"""
 
 
+class Cors(Table):
+    """``[cors]``: which scripts may read why the gateway refuses their requests."""
+
+    origins: ListOf[Annotated[str, obeys(origin_fault)]] = ()
+    """https://app.example: their scripts can read a 401 or 403 of the gateway's"""
+
+
 class Client(Table):
     """``[[clients]]``, or a client kept in the store: RFC 6749 §2.
 
@@ -97,9 +105,11 @@ class Client(Table):
     """required: what the confirmation page calls it"""
     redirect_uris: ListOf[_RedirectURI] = ()
     """required for authorization_code"""
+    loopback_ports: bool = False
+    """true: http://localhost/… is good with any port, as http://127.0.0.1/… always is"""
     scopes: ListOf[str] = ()
     """what it may ask for; default: nothing"""
-    secret_sha256: Annotated[_Sha256 | None, Secret()] = None
+    secret_sha256: Annotated[_Sha256 | None, Secret(is_hash=True)] = None
     """the SHA-256 of its secret: printf %s SECRET | sha256sum; absent: a public client"""
     grant_types: SomeOf[GrantType] = ("authorization_code", "refresh_token")
     """client_credentials for clients with a secret"""
@@ -138,8 +148,14 @@ class Access(Table):
 
 
 class Identity(Table):
-    """``[identity]``: the header names in which the backend is told who asks."""
+    """``[identity]``: the header names in which the backend is told who asks.
+
+    The backend gets the headers of ``remove`` from nobody, as little as those of other
+    authentication proxies.
+    """
 
     user: _Header = "X-Forwarded-User"
     client: _Header = "X-Forwarded-Client"
     scope: _Header = "X-Forwarded-Scope"
+    remove: ListOf[_Header] = ()
+    """more headers that the backend must not get from outside"""

@@ -10,8 +10,11 @@ from pydantic import Field
 
 from gateway.config.grammar import (
     field_value_fault,
+    host_name_fault,
     key_prefix_fault,
     listen_fault,
+    one_line,
+    socket_mode_fault,
     store_url_fault,
     upstream_header_fault,
     upstream_url_fault,
@@ -41,12 +44,18 @@ class Server(Table):
 
     listen: Annotated[str, obeys(listen_fault)] = "127.0.0.1:8000"
     """HOST:PORT, [IPV6]:PORT or unix:/path"""
+    socket_mode: Annotated[str, obeys(socket_mode_fault)] = "0660"
+    """of the unix socket: who may connect, whatever the umask"""
+    socket_group: Annotated[str, obeys(one_line)] = ""
+    """of the unix socket; empty: the group of the process"""
     workers: Count = 2
     """processes"""
     connections: Count = 1000
     """at once, in each worker"""
     trusted_proxies: ListOf[Peer] = ()
     """addresses, CIDR blocks or "unix": the proxies whose X-Forwarded-* headers are believed"""
+    keep_alive_seconds: Seconds = 75
+    """how long a connection waits for its next request; longer than the proxy in front keeps it"""
     graceful_seconds: DurationOrZero = 30.0
     """how long a stop or a reload waits for requests in flight"""
 
@@ -69,14 +78,18 @@ class Upstream(Table):
     """of one attempt to connect"""
     read_timeout: Duration = 60.0
     """between two parts of an answer, or of a body that the client sends"""
+    stream_timeout: DurationOrZero = 0.0
+    """the same for an event stream (text/event-stream), in place of read_timeout; 0: none"""
     total_timeout: DurationOrZero = 0.0
     """of a whole exchange, the upload included; 0: none"""
     connections: Count = 1000
     """kept open or in use, at most, in each worker"""
     ca_file: FilePath | None = None
     """certificates that an https backend must chain to; absent: the system's"""
+    server_name: Annotated[str, obeys(host_name_fault)] = ""
+    """the name in the certificate of an https backend; absent: the host of url"""
     pass_authorization: bool = False
-    """true: the client's Authorization header reaches the backend"""
+    """true: every Authorization header reaches the backend; false: on public routes, no bearer"""
     headers: Annotated[FrozenMapping[_HeaderName, _HeaderValue], Secret()] = Field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -118,7 +131,7 @@ class Limits(Table):
     """``[limits]``: what one name or address may try, and how large a form may be."""
 
     sign_in_attempts: Count = 10
-    """failed, for one name and address"""
+    """failed, for one name and address; five times as many for a name from all addresses"""
     client_attempts: Count = 30
     """wrong secrets for one client from one network; then the right one is stopped there too"""
     attempt_seconds: Seconds = 300

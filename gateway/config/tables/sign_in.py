@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
+from gateway.config.credential_grammar import password_hash_fault
 from gateway.config.grammar import (
     backend_target_fault,
+    cookie_name_fault,
     login_url_fault,
     not_empty,
-    password_hash_fault,
+    printable,
     remote_user_header_fault,
 )
 from gateway.config.tables.table import Hint, Secret, Table
-from gateway.config.values import Line, ListOf, Name, Seconds, Tables, obeys
+from gateway.config.values import Line, ListOf, Seconds, Tables, obeys
 
 
 class User(Table):
@@ -27,9 +29,9 @@ class User(Table):
         )
     }
 
-    name: Name
+    name: Annotated[str, obeys(not_empty, printable)]
     """required"""
-    password_hash: Annotated[str, obeys(password_hash_fault), Secret()]
+    password_hash: Annotated[str, obeys(password_hash_fault), Secret(is_hash=True)]
     """required; nobody knows this password: put yours in, from `gateway hash-password`"""
     full_name: Line = ""
     """default: empty"""
@@ -65,6 +67,8 @@ class SignIn(Table):
     """password, remote_user or upstream_session"""
     session_seconds: Seconds = 28_800
     """how long a user stays signed in"""
+    cookie_name: Annotated[str, obeys(cookie_name_fault)] = "gateway_session"
+    """the session cookie; several gateways on one host need a name each"""
     users: Tables[User] = ()
     upstream_session: UpstreamSession = UpstreamSession()
     remote_user: RemoteUser = RemoteUser()

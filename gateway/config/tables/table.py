@@ -21,11 +21,13 @@ class Secret:
     """Marks a key whose value is never shown: neither in a fault, nor in a repr, nor in a list.
 
     With ``in_url`` only the password of a URL is hidden. Where ``has_file`` is true, the key
-    has a sibling ``…_file`` that names a file with the value.
+    has a sibling ``…_file`` that names a file with the value. ``is_hash``: who reads it still has
+    to guess the secret.
     """
 
     in_url: bool = False
     has_file: bool = True
+    is_hash: bool = False
 
     def hide(self, value: Any) -> Any:
         """Return what may be shown in place of ``value``."""

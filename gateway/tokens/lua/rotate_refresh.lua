@@ -2,12 +2,13 @@
 -- Exchange a refresh token for its successor and an access token (RFC 6749 §6, RFC 9700 §4.14).
 -- KEYS  1 grant
 -- ARGV  the names below. Tokens are digests. `scope` is empty for the grant's own.
+--       `origin` is a digest of the network that the request came from, or empty.
 --       `settling_ms` is how long a gateway that had an answer may need to say so, once the
 --       store is back. Then three for each of the gateway's keys, the newest key first: what the
 --       token gives under it (access token, successor), and the successor's own successor.
 -- Returns {'ok', grant (JSON), when (ms), access token's remaining ms, for how long the indexes
--- have to list the grant (ms; 0 if they do), scope, which key (1 is the newest)}, or
--- {why not, grant (JSON)}.
+-- have to list the grant (ms; 0 if they do), scope, which key (1 is the newest), 1 if the token
+-- was exchanged before from another network}, or {why not, grant (JSON)}.
 -- The caller has proved that the token is genuine. So a token that is neither current nor
 -- within its grace time was used before, and its reuse ends the grant.
 -- Safe to repeat. A token that was exchanged in the grace time gives the same successor again,
@@ -15,12 +16,20 @@
 -- that ended the grant is told so again for a minute. The grace time begins with the answer
 -- that arrived, however long the store was silent; after it 'pending' until it is certain
 -- that no answer did.
-local client_id, presented, scope = unpack(ARGV, 1, 3)
-local access_ms, idle_ms, grace_ms, settling_ms = numbers(4, 7)
+local client_id, presented, scope, origin = unpack(ARGV, 1, 4)
+local access_ms, idle_ms, grace_ms, settling_ms = numbers(5, 8)
 local candidates = {}
-for position = 8, #ARGV, 3 do
+for position = 9, #ARGV, 3 do
   local access, refresh, next_refresh = unpack(ARGV, position, position + 2)
   candidates[#candidates + 1] = {access = access, refresh = refresh, next_refresh = next_refresh}
+end
+
+-- From which network each token of `rotated` was exchanged; nil where nobody said.
+local function origins_of(rotated, known, presented, origin)
+  local origins = {}
+  for token in pairs(rotated) do origins[token] = known[token] end
+  if origin ~= '' then origins[presented] = origin end
+  return next(origins) and origins or nil
 end
 
 local grant, stored, record = read_grant(KEYS[1])
@@ -49,6 +58,7 @@ end
 
 local is_undelivered_again = is_undelivered(grant, presented)
 local given
+local first_origin = (grant.origins or {})[presented] or origin
 if rotated_at then
   -- The keys may have been changed since. Find the one whose successor was given: a gateway
   -- that no longer has that key can neither tell it nor give another one.
@@ -64,6 +74,7 @@ elseif presented == grant.refresh or presented == grant.next then
   -- answer, and the token that it takes for the current one was exchanged as well.
   rotated[presented] = now
   grant.rotated = rotated
+  grant.origins = origins_of(rotated, grant.origins or {}, presented, origin)
   grant.refresh, grant.next = candidates[1].refresh, candidates[1].next_refresh
   grant.undelivered = {request = presented}
 else
@@ -77,4 +88,5 @@ access_ends = give_access(grant, access, scope, access_ends, now)
 local lifetime_ms = math.max(math.min(access_ms, left_ms), math.min(idle_ms, left_ms))
 local listing = listing_ms(grant, now, lifetime_ms, idle_ms, is_undelivered_again)
 stored = write_grant(KEYS[1], grant, now, lifetime_ms)
-return {'ok', stored, now, math.max(0, access_ends - now), listing, scope, given}
+local is_elsewhere = origin ~= '' and first_origin ~= origin and 1 or 0
+return {'ok', stored, now, math.max(0, access_ends - now), listing, scope, given, is_elsewhere}

@@ -16,6 +16,7 @@ from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader, Unreader
 
+from gateway.server.client_body import LengthBody
 from gateway.server.parse_errors import require_host
 from gateway.server.request import ClientRequest
 
@@ -115,6 +116,11 @@ def _next_request(
 
 def _framing(request: Any) -> str:
     """Return ``chunked``, or the length of the body as a number."""
+    if isinstance(request, ClientRequest):
+        body = request.raw_body
+        if isinstance(body, LengthBody):
+            return str(body.length)
+        return "0" if body is None else "chunked"
     if isinstance(request.body.reader, ChunkedReader):
         return "chunked"
     return str(request.body.reader.length)

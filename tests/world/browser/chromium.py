@@ -141,6 +141,12 @@ class Tabs:
         assert all(word in complaint for word in words), complaint
         self.complaints.clear()
 
+    def expect_complaints(self, *each: str) -> None:
+        """Take as many complaints out of the list, each with its word, in any order."""
+        assert len(self.complaints) == len(each)
+        assert all(any(word in complaint for complaint in self.complaints) for word in each)
+        self.complaints.clear()
+
 
 def sign_in(page: Page, name: str = "demo", password: str = PASSWORD) -> None:
     page.get_by_label("User name").fill(name)
