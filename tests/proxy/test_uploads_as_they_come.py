@@ -45,7 +45,7 @@ def arrivals(backend: Backend) -> list[tuple[float, int]]:
 
 
 @pytest.fixture
-def client(gateway: RunningGateway) -> Client:
+def client(gateway: RunningGateway, backend: Backend) -> Client:
     if not gateway.own_server:
         pytest.skip("this server gives nothing before it has 1024 bytes")
     # The first request of a worker takes longer than any other.
