@@ -49,8 +49,10 @@ from gateway.tokens.token import Token
 # How long to wait before asking again whether an earlier answer has arrived (s).
 _PENDING_PAUSE = 0.02
 
-# How long a lost note of delivery is repeated (s). After the longest life of a code, nobody can
-# get a lost answer a second time, except a refresh token's successor, with both tokens in hand.
+# How often, and for how long, a lost note of delivery is sent again (s). It has to arrive soon: a
+# client that asks again waits for it. After the longest life of a code, nobody can get a lost
+# answer a second time, except a refresh token's successor, with both tokens in hand.
+_DELIVERY_PAUSE = 0.1
 _DELIVERY_PATIENCE = 600.0
 
 # How long the noted time of a grant's last use may be out of date (s), and for how many grants a
@@ -195,7 +197,9 @@ class TokenStore:
         The client gets its tokens in any case: this gateway may be the only one that knows them.
         """
         key, arguments = self.grant_key(presented.grant_id), (request, reply.made_at_ms)
-        self._outbox.send(Message(NOTE_DELIVERY, key, arguments, _DELIVERY_PATIENCE))
+        self._outbox.send(
+            Message(NOTE_DELIVERY, key, arguments, _DELIVERY_PAUSE, _DELIVERY_PATIENCE)
+        )
 
     def _refused(self, presented: Token, reply: Exchanged) -> Refused:
         refusal = Refusal(reply.status)

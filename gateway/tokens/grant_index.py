@@ -28,6 +28,9 @@ _BATCH = 500
 # An entry lives this much longer than its grant (ms), since it is made a moment later or earlier.
 _SLACK_MS = 1000
 
+# How often a lost message is sent again (s): seldom, since many may be lost at the same moment.
+_PAUSE = 1.0
+
 # How long a lost removal is repeated (s). An entry that stays is dropped when it is read next.
 _REMOVAL_PATIENCE = 600.0
 
@@ -87,8 +90,8 @@ class GrantIndex:
     def remove(self, grant: Grant) -> None:
         """Take a grant that has ended out of its indexes, without waiting for it."""
         for key in self.of_grant(grant):
-            message = Message(DROP_FROM_INDEX, key, [grant.grant_id], _REMOVAL_PATIENCE)
-            self._outbox.send(message)
+            arguments = [grant.grant_id]
+            self._outbox.send(Message(DROP_FROM_INDEX, key, arguments, _PAUSE, _REMOVAL_PATIENCE))
 
     def drop(self, index: str, grant_ids: Sequence[str]) -> None:
         """Drop entries whose grants are gone."""
@@ -111,4 +114,4 @@ class GrantIndex:
     def _entries(self, grant: Grant, lifetime_ms: int) -> list[Message]:
         # A lost entry is repeated until it arrives: nothing else would list the grant.
         arguments = (grant.grant_id, lifetime_ms + _SLACK_MS)
-        return [Message(LIST_IN_INDEX, key, arguments, inf) for key in self.of_grant(grant)]
+        return [Message(LIST_IN_INDEX, key, arguments, _PAUSE, inf) for key in self.of_grant(grant)]

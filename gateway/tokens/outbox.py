@@ -14,20 +14,18 @@ from gateway.store.redis_client import RedisClient, Script, StoreUnavailable
 
 logger = logging.getLogger("gateway.store")
 
-# How often a script that got lost is sent again (s).
-_PAUSE = 0.1
-
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A script with its key and arguments, and for how long a lost one is repeated (s).
+    """A script with its key and arguments. It has to be safe to repeat, and to arrive late.
 
-    The script has to be safe to repeat, and safe to arrive late.
+    If it gets lost, it is sent again every ``pause`` seconds, for ``patience`` seconds.
     """
 
     script: Script
     key: str
     arguments: Sequence[str | int]
+    pause: float
     patience: float
 
 
@@ -65,12 +63,15 @@ class Outbox:
     def _repeat(self, message: Message) -> None:
         deadline = monotonic() + message.patience
         generation = self._redis.generation
-        while monotonic() < deadline and self._redis.generation == generation:
+        while monotonic() < deadline:
+            time.sleep(message.pause)
+            if self._redis.generation != generation:
+                # Closed: what this process has not sent yet, it does not send any more.
+                return
             # Each attempt has the time of one request, wherever the context came from.
             self._redis.start_request_budget()
             try:
                 self._redis.run(message.script, [message.key], message.arguments)
             except StoreUnavailable:
-                time.sleep(_PAUSE)
-            else:
-                return
+                continue
+            return
