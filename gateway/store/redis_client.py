@@ -42,8 +42,8 @@ logger = logging.getLogger("gateway.store")
 # How long the present request has waited for the store so far (s); None outside of requests.
 _waited: ContextVar[float | None] = ContextVar("waited", default=None)
 
-# The replies of a revocation that found nothing: DEL of a key, and the script revoke_token.
-_NOTHING_FOUND = (0, ["unknown", ""])
+# The reply of a revocation that found nothing, by the script revoke_token.
+_NOTHING_FOUND = ["unknown", ""]
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state's name, as in HTTP's 503
@@ -130,13 +130,12 @@ class RedisClient:
         with self._within_budget():
             time.sleep(seconds)
 
-    def command(self, *words: str | int, replicated: bool = False) -> Any:
+    def command(self, *words: str | int) -> Any:
         """Send one command, whose first argument is its key; return its reply.
 
-        ``replicated``: wait until ``store.wait_replicas`` replicas have the change. Raises
-        StoreUnavailable.
+        Raises StoreUnavailable.
         """
-        return self._execute(words, replicated=replicated)
+        return self._execute(words)
 
     def commands(self, *commands: Command) -> list[Any]:
         """Send several commands, in one round trip for each node; return their replies.
@@ -193,7 +192,7 @@ class RedisClient:
     ) -> Any:
         """Run a script and return its reply. Raises StoreUnavailable.
 
-        ``replicated`` is that of :meth:`command`.
+        ``replicated``: wait until ``store.wait_replicas`` replicas have the change.
         """
         tail = (len(keys), *keys, *arguments)
         return self._execute(
@@ -247,7 +246,7 @@ class RedisClient:
         words: Command,
         *,
         key: str | None = None,
-        replicated: bool,
+        replicated: bool = False,
         eval_fallback: Command | None = None,
     ) -> Any:
         if key is None and len(words) > 1:
@@ -337,7 +336,7 @@ def _require_known_node(call: RedisCall, reply: Any) -> None:
     does not know. The old node cannot be asked whether its replicas have it until the slot has
     moved.
     """
-    if call.is_asking and reply in _NOTHING_FOUND:
+    if call.is_asking and reply == _NOTHING_FOUND:
         raise StoreUnavailable("replicas")
 
 
