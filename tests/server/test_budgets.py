@@ -30,7 +30,7 @@ from tests.support.raw import request
 from tests.support.serving import Served, serving
 
 BOUND_SECONDS = 2.0
-SECONDS = 0.6
+SECONDS = 0.4
 CLIENTS = 8
 CONNECTIONS = 20
 
